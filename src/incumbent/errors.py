@@ -1,0 +1,139 @@
+"""Every error that incumbent raises, as one tree.
+
+    IncumbentError
+    ├── InvalidInput            you erred: nothing was done
+    ├── Unsupported             this engine or platform cannot give what was required: nothing was done
+    ├── EngineError             they erred
+    │   ├── EngineUnavailable       not reached, or no quorum, in time: certainly not done
+    │   ├── Overloaded              a named bound is full: certainly not done, try later
+    │   ├── SessionGone             the session is over for good
+    │   ├── MemberGone              the member left, was removed, or its session ended
+    │   ├── NotFirst                a write under a term that is no longer (or never was) the first member's
+    │   ├── VersionConflict         a cell has another version than the write expected
+    │   ├── IncarnationChanged      the engine was restored or replaced: its old terms are over
+    │   ├── WatchLost               a watch ended: read again, then watch from there
+    │   ├── Compacted               history before the asked revision is no longer kept
+    │   ├── IdentityMismatch        the peer or the data directory belongs to someone else
+    │   ├── ProtocolViolation       a frame that no peer of ours would send
+    │   ├── StorageFailed           a write or fsync failed: the process must stop
+    │   └── StorageCorrupt          a bad record with good ones behind it: the node must not vote
+    ├── LeadershipLost          the term is over; `reason` says why
+    ├── StaleToken              a resource refused a write: it has seen a higher token
+    ├── OutcomeUnknown          done or not done, nobody here can tell: never treat it as failed
+    └── InvariantViolated       a bug in incumbent: absent is better than wrong
+
+Foreign exceptions are translated once, where they enter, with ``raise … from``.
+"""
+
+from __future__ import annotations
+
+
+class IncumbentError(Exception):
+    """Anything that incumbent raises."""
+
+
+class InvalidInput(IncumbentError):
+    """A value was wrong. Nothing was done. `field` names it, `fix` says what would be right."""
+
+    def __init__(self, field: str, problem: str, fix: str) -> None:
+        super().__init__(f"{field}: {problem}; {fix}")
+        self.field = field
+        self.problem = problem
+        self.fix = fix
+
+
+class Unsupported(IncumbentError):
+    """This engine or platform cannot give what was asked for. Nothing was done."""
+
+
+class EngineError(IncumbentError):
+    """The engine, or the way to it, failed."""
+
+
+class EngineUnavailable(EngineError):
+    """The engine was not reached, or had no quorum, in time. Nothing was done: safe to retry."""
+
+
+class Overloaded(EngineError):
+    """A named bound is full. Nothing was done: retry with back-off."""
+
+
+class SessionGone(EngineError):
+    """The session is over for good; everything it held is gone with it."""
+
+
+class MemberGone(EngineError):
+    """The member left, was removed, or its session ended."""
+
+
+class NotFirst(EngineError):
+    """The write was made under a term whose member is not, or no longer, the first of its group."""
+
+
+class VersionConflict(EngineError):
+    """A cell has another version than the write expected. Nothing was written. Read again and decide."""
+
+
+class IncarnationChanged(EngineError):
+    """The engine was restored or replaced. Terms of the former incarnation are over."""
+
+
+class WatchLost(EngineError):
+    """A watch ended without an end of its own. Read again, then watch from what you read."""
+
+
+class Compacted(EngineError):
+    """History before the asked revision is no longer kept. Read the present, then watch from there."""
+
+
+class IdentityMismatch(EngineError):
+    """The peer or the data directory belongs to another cluster, node or disk."""
+
+
+class ProtocolViolation(EngineError):
+    """A frame that no peer of ours would send: unknown, malformed or over the size limit."""
+
+
+class StorageFailed(EngineError):
+    """A write or fsync failed. What the disk holds is unknown, so this process must stop."""
+
+
+class StorageCorrupt(EngineError):
+    """A bad record has good ones behind it: acknowledged data is damaged. The node must not vote."""
+
+
+class LeadershipLost(IncumbentError):
+    """The term is over. `reason` is a code from `incumbent.leadership.tenure.Reason`."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"leadership lost: {reason}" + (f" ({detail})" if detail else ""))
+        self.reason = reason
+        self.detail = detail
+
+
+class StaleToken(IncumbentError):
+    """A resource refused a write because it has seen a higher token. The writer is no longer the leader."""
+
+    def __init__(self, name: str, token: int, highest: int) -> None:
+        super().__init__(f"{name}: token {token} is stale, the resource has seen {highest}")
+        self.name = name
+        self.token = token
+        self.highest = highest
+
+
+class OutcomeUnknown(IncumbentError):
+    """The request was sent and no answer came: done or not done. Re-read before deciding; never assume failure."""
+
+
+class InvariantViolated(IncumbentError):
+    """A bug in incumbent. The node stops: better absent than wrong."""
+
+
+def invariant(condition: object, what: str, **facts: object) -> None:
+    """Stop when `condition` is false. Unlike ``assert`` it survives ``python -O``.
+
+    Raises InvariantViolated with `what` and the facts that show it.
+    """
+    if not condition:
+        shown = ", ".join(f"{name}={value!r}" for name, value in facts.items())
+        raise InvariantViolated(f"{what}" + (f" [{shown}]" if shown else ""))

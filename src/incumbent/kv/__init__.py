@@ -1,0 +1,1 @@
+"""PURE. One deterministic machine for everything: MVCC keys, leases, transactions, watches from a revision."""

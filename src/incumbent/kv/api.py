@@ -1,0 +1,168 @@
+"""What the machine is asked and what it answers. PURE.
+
+The data model is etcd's: every key has a create, a mod and a version number; the machine has one revision that rises
+by one with each command that changes something. All changes of one command share its revision. Deleting a key that
+does not exist changes nothing. Commands are log entries: `encode` and `decode` fix their bytes.
+
+A key range is (key, end): end None = exactly `key`; otherwise all keys k with key <= k < end. `prefix_end` gives the
+end of everything that starts with a prefix.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+from typing import NamedTuple
+
+import msgspec
+
+from incumbent.ids import LeaseId, Revision, Term
+
+NO_LEASE = LeaseId(0)
+
+
+class KeyValue(NamedTuple):
+    key: bytes
+    value: bytes
+    create_revision: Revision
+    mod_revision: Revision
+    version: int  # 1 after the create, one more with each put
+    lease: LeaseId  # NO_LEASE when none
+
+
+class Change(NamedTuple):
+    """One key as one revision left it. value None = deleted."""
+
+    revision: Revision
+    key: bytes
+    value: bytes | None
+    create_revision: Revision  # 0 when deleted
+
+
+class Compare(StrEnum):
+    CREATE = "create"
+    MOD = "mod"
+    VERSION = "version"
+    VALUE = "value"
+    LEASE = "lease"
+
+
+class Is(StrEnum):
+    EQUAL = "="
+    NOT_EQUAL = "!="
+    GREATER = ">"
+    LESS = "<"
+
+
+class Condition(msgspec.Struct, frozen=True, array_like=True):
+    """Holds when EVERY key in the range compares so. A single key that does not exist compares as create, mod, version
+    and lease 0 (and fails every VALUE comparison); an empty range holds."""
+
+    key: bytes
+    target: Compare
+    op: Is
+    operand: int | bytes  # bytes only for VALUE
+    end: bytes | None = None
+
+
+class Put(msgspec.Struct, frozen=True, array_like=True, tag="put"):
+    """Needs a live lease when `lease` is set; else the command is answered LEASE_NOT_FOUND and changes nothing."""
+
+    key: bytes
+    value: bytes
+    lease: LeaseId = NO_LEASE
+
+
+class DeleteRange(msgspec.Struct, frozen=True, array_like=True, tag="del"):
+    key: bytes
+    end: bytes | None = None
+
+
+class Range(msgspec.Struct, frozen=True, array_like=True, tag="get"):
+    """Keys in ascending order, values included. `limit` 0 = all."""
+
+    key: bytes
+    end: bytes | None = None
+    limit: int = 0
+
+
+Operation = Put | DeleteRange | Range
+
+
+class Txn(msgspec.Struct, frozen=True, array_like=True, tag="txn"):
+    """If all `conditions` hold then `then` else `orelse`, in one revision. All or nothing: when one operation cannot be
+    done (a lease is gone), none is. An operation sees what the ones before it in the same Txn did. A key may be written
+    at most once in one branch."""
+
+    conditions: tuple[Condition, ...] = ()
+    then: tuple[Operation, ...] = ()
+    orelse: tuple[Operation, ...] = ()
+
+
+class LeaseGrant(msgspec.Struct, frozen=True, array_like=True, tag="grant"):
+    """Idempotent: granting an id again with the same ttl answers OK and changes nothing; with another ttl: LEASE_EXISTS.
+    The id is chosen by the client, so a retry after a lost answer finds its own lease."""
+
+    id: LeaseId
+    ttl_ns: int
+
+
+class LeaseRevoke(msgspec.Struct, frozen=True, array_like=True, tag="revoke"):
+    """End a lease and delete every key attached to it, in one revision. LEASE_NOT_FOUND when already over."""
+
+    id: LeaseId
+
+
+class LeaseExpire(msgspec.Struct, frozen=True, array_like=True, tag="expire"):
+    """As LeaseRevoke, by the leader of `term` because the lease ran out. Does nothing (EXPIRE_STALE) when applied under
+    another term: a stalled ex-leader cannot expire other people's leases (P58)."""
+
+    id: LeaseId
+    term: Term
+
+
+Command = Put | DeleteRange | Txn | LeaseGrant | LeaseRevoke | LeaseExpire
+Query = Range | Txn  # a Txn as a query must not hold Put or DeleteRange
+
+
+class Code(IntEnum):
+    OK = 0
+    LEASE_NOT_FOUND = 1
+    LEASE_EXISTS = 2
+    EXPIRE_STALE = 3
+
+
+class OperationResult(msgspec.Struct, frozen=True, array_like=True):
+    """What one operation of a Txn (or the one operation of a plain command) did."""
+
+    kvs: tuple[KeyValue, ...] = ()  # Range: the keys found. DeleteRange: the keys as they were. Put: empty
+
+
+class Result(msgspec.Struct, frozen=True, array_like=True):
+    """The machine's answer to a command or a query. `revision` is the machine's after it."""
+
+    code: Code
+    revision: Revision
+    succeeded: bool = True  # Txn: whether the conditions held, so which branch `results` belongs to
+    results: tuple[OperationResult, ...] = ()
+
+
+def prefix_end(prefix: bytes) -> bytes | None:
+    """The `end` of the range of all keys that start with `prefix` (which must not be empty or all 0xff)."""
+    stem = prefix.rstrip(b"\xff")
+    if not stem:
+        raise ValueError("a prefix of nothing but 0xff bytes has no end")
+    return stem[:-1] + bytes([stem[-1] + 1])
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Command)
+
+
+def encode(command: Command) -> bytes:
+    """The bytes of a command as they stand in the log."""
+    return _encoder.encode(command)
+
+
+def decode(data: bytes) -> Command:
+    """The command that `encode` wrote. Raises msgspec.DecodeError on anything else."""
+    return _decoder.decode(data)

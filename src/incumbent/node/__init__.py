@@ -1,0 +1,1 @@
+"""PURE. One voter: a consensus replica, the machine it feeds, the requests in flight, and lease expiry."""

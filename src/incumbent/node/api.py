@@ -1,0 +1,69 @@
+"""What a voter is asked, and how each request ends. PURE.
+
+A request ends exactly once, as Done, Refused (certainly not applied: safe to retry) or Unknown (never a guess).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from incumbent.consensus.api import Envelope, Leadership, Note, Record, Status
+from incumbent.ids import NodeId, RequestId, Revision
+from incumbent.kv.api import Change, Result
+
+
+class RefusedReason(StrEnum):
+    NOT_LEADER = "not_leader"  # ask `leader`, when it is known
+    OVERLOADED = "overloaded"  # `requests_max` are in flight here
+    LEASE_EXPIRING = "lease_expiring"  # the lease's expiry is in the log and not yet decided: ask again
+    TOO_LARGE = "too_large"  # the command is over `command_bytes_max`
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Applied (a command), served (a read) or acknowledged (a renewal; its Result has code OK or LEASE_NOT_FOUND)."""
+
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    reason: RefusedReason
+    leader: NodeId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Leadership changed while the request was in flight: applied, or yet to be applied, or lost."""
+
+
+Outcome = Done | Refused | Unknown
+
+
+class NodeReady(NamedTuple):
+    """Do in this order: send `now`, persist `record`, send `messages`, call advance()."""
+
+    now: Sequence[Envelope]
+    record: Record | None
+    messages: Sequence[Envelope]
+
+
+class Applied(NamedTuple):
+    """What advance() did."""
+
+    outcomes: Sequence[tuple[RequestId, Outcome]]
+    revision: Revision  # the machine's, after everything applied so far
+    changes: Sequence[Change]  # what the newly applied entries changed, in order: feed for watchers
+    leadership: Leadership | None  # only when changed
+    notes: Sequence[Note]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    replica: Status
+    revision: Revision
+    leases: int
+    requests: int
