@@ -26,7 +26,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("recipes",),
     ("server",),
     ("sim", "testing"),
-    ("cli", "__main__"),
+    ("cli",),
+    ("__main__",),
 )
 RANK = {name: rank for rank, line in enumerate(LAYERS) for name in line}
 
@@ -64,7 +65,7 @@ def imported_modules(tree: ast.Module) -> list[tuple[int, str]]:
 
 def is_pure(path: Path, root: Path) -> bool:
     relative = path.relative_to(root).as_posix()
-    return any(relative == p or relative == f"{p}.py" or relative.startswith(f"{p}/") for p in PURE)
+    return any(relative in (p, f"{p}.py") or relative.startswith(f"{p}/") for p in PURE)
 
 
 def violations(root: Path) -> list[str]:
@@ -86,7 +87,7 @@ def violations(root: Path) -> list[str]:
                 there = module.split(".")[1] if "." in module else "incumbent"
                 if there in FACES or there not in RANK:
                     bad.append(f"{where}:{line}: imports {module}, which is no layer below")
-                elif there != here and RANK[there] >= RANK[here] and not (here, there) == ("ids", "errors"):
+                elif there != here and RANK[there] >= RANK[here] and (here, there) != ("ids", "errors"):
                     bad.append(f"{where}:{line}: {here} imports {module}; imports only point down")
             if is_pure(path, root):
                 if module.split(".")[0] in IMPURE_MODULES:
