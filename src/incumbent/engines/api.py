@@ -18,6 +18,9 @@ CELL_BYTES_MIN = 256 * 1024
 """Every engine takes cells of at least this many bytes."""
 NAME_BYTES_MAX = 1024
 """Group and cell names: at least 1 and at most this many bytes of UTF-8; any character but NUL."""
+MEMBER_VALUE_BYTES_MAX = 16 * 1024
+"""A member's value, on every engine."""
+REF_BYTES_MAX = 4096
 TTL_MIN_S = 0.05
 TTL_MAX_S = 3600.0
 
@@ -117,7 +120,8 @@ class Engine(Protocol):
     def guarantees(self) -> Guarantees: ...
 
     async def open_session(self, ttl: float, request_id: str, *, release_delay: float = 0.0) -> Session:
-        """Open a session, or find the one that the same `request_id` (at least 128 random bits as text) opened.
+        """Open a session, or find the live one that the same `request_id` (at least 128 random bits as text) opened.
+        Either way it has its full ttl from this call on: a retry that finds it renews it.
 
         After silence the engine ends it ttl + release_delay after the last renewal it acknowledged, never sooner.
         Whoever proves the holder dead must still wait `release_delay` before it lets go (DESIGN §4.5).
