@@ -23,7 +23,7 @@ from incumbent.engines.api import (
     Session,
     Waiting,
 )
-from incumbent.errors import InvalidInput, MemberGone, NotFirst, SessionGone
+from incumbent.errors import InvalidInput, MemberGone, NotFirst, SessionGone, VersionConflict
 from tests.engines.stranger import GUARANTEES, StrangerEngine, StrangerStore, _Group, _Member, _Session
 
 Store = type[StrangerStore]
@@ -45,8 +45,9 @@ def breaks(*checks: str) -> Callable[[type], type]:
     def register(broken: type) -> type:
         for check in checks:
             assert check not in FAULTS, check
-            FAULTS[check] = (
-                Fault(engine=broken) if issubclass(broken, StrangerEngine) else Fault(store=broken)
+            FAULTS[check] = Fault(
+                broken if issubclass(broken, StrangerStore) else StrangerStore,
+                broken if issubclass(broken, StrangerEngine) else StrangerEngine,
             )
         return broken
 
@@ -422,7 +423,8 @@ class ComparesThenWrites(StrangerEngine):
         self, group: str, writes: Sequence[CellWrite], claimed: Claimed | None
     ) -> tuple[Cell, ...]:
         for write in writes:
-            assert write.expected_version == self.store.read_cell(group, write.name).version
+            if write.expected_version != self.store.read_cell(group, write.name).version:
+                raise VersionConflict(write.name)
         await asyncio.sleep(0)
         return await super().write_cells(group, [replace(w, expected_version=None) for w in writes], claimed)
 

@@ -210,9 +210,9 @@ def connect_database(directory: Path, busy_timeout_s: float) -> sqlite3.Connecti
 
 
 def damaged(path: Path, finding: object) -> StorageCorrupt:
-    return StorageCorrupt(
-        f"url: {path} is damaged ({finding}); stop every process that uses it, then move the directory away"
-    )
+    what = " ".join(str(finding).split())
+    fix = "stop every process that uses it, then move the directory away"
+    return StorageCorrupt(f"url: {path} is damaged ({what}); {fix}")
 
 
 def identity_of(directory: Path) -> Identity | None:
