@@ -140,7 +140,7 @@ async def test_without_a_boot_id_it_is_refused(tmp_path: Path, monkeypatch: pyte
     def unknown() -> str:
         raise Unsupported("the boot cannot be told")
 
-    monkeypatch.setattr("incumbent.engines.local.engine.boot_id", unknown)
+    monkeypatch.setattr("incumbent.engines.local.boot.boot_id", unknown)
     with pytest.raises(Unsupported, match="boot"):
         await connect(f"local://{tmp_path}/engine")
     assert not (tmp_path / "engine").exists()

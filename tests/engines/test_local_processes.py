@@ -18,13 +18,13 @@ import pytest
 
 from incumbent.engines.api import CellWrite, Claimed, Member, Session, Waiting
 from incumbent.engines.local import connect
+from incumbent.engines.local.boot import Boot
 from incumbent.engines.local.ender import make_ender
 from incumbent.engines.local.engine import LocalEngine
 from incumbent.engines.local.holder import Holder
-from incumbent.engines.local.store import Boot
 from incumbent.engines.registry import ender
 from incumbent.errors import EngineUnavailable, InvalidInput, SessionGone, Unsupported, WatchLost
-from tests.engines.local_process import Process
+from tests.engines.local_process import Process, run_race
 
 TTL_S = 30.0  # so long that nothing below can be the TTL's doing
 
@@ -110,6 +110,14 @@ async def test_end_session_from_another_process_wakes_who_waits(engine: LocalEng
         assert time.monotonic() - started < TTL_S / 2
         assert await guardian.end(holder.ref) is False
         await guardian.close()
+
+
+@pytest.mark.slow
+async def test_processes_that_race_never_lead_together(directory: Path) -> None:
+    """Each leads many times, and dies once in the middle of it; who leads marks it by a file that must not exist."""
+    led = await run_race(directory, processes=4, terms=12)
+    assert len(led) == len(set(led)) >= 4 * 12
+    assert led == sorted(led)
 
 
 async def test_a_pid_alone_proves_nothing(engine: LocalEngine) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
 
+from incumbent.engines.local.boot import Boot
 from incumbent.engines.local.directory import (
     DATABASE,
     WAKE,
@@ -21,7 +22,7 @@ from incumbent.engines.local.directory import (
     remember_floor,
 )
 from incumbent.engines.local.holder import Holder
-from incumbent.engines.local.store import Boot, Store
+from incumbent.engines.local.store import Store
 from incumbent.engines.local.wakeup import Mailbox, Postbox
 from incumbent.errors import EngineError, EngineUnavailable, StorageFailed
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from incumbent.engines.api import Ref
+from incumbent.engines.local.boot import this_boot
 from incumbent.engines.local.desk import Desk
 from incumbent.engines.local.directory import DATABASE
-from incumbent.engines.local.engine import this_boot
 from incumbent.engines.local.holder import Holder
 from incumbent.engines.local.reference import Reference
 from incumbent.errors import EngineUnavailable

@@ -18,30 +18,21 @@ from incumbent.engines.inputs import (
     check_request_id,
     check_ttl,
 )
+from incumbent.engines.local.boot import Boot, this_boot
 from incumbent.engines.local.desk import Desk
 from incumbent.engines.local.guarantees import GUARANTEES
 from incumbent.engines.local.holder import Holder
 from incumbent.engines.local.reference import Reference
-from incumbent.engines.local.store import Boot, Peek, Store
+from incumbent.engines.local.store import Peek, Store
 from incumbent.engines.local.wakeup import Mailbox
 from incumbent.errors import EngineUnavailable, InvalidInput, Overloaded, Unsupported, WatchLost
-from incumbent.runtime.clock import BoottimeClock, boot_id
+from incumbent.runtime.clock import BoottimeClock
 
 T = TypeVar("T")
 INBOX_MAX: Final = 1024
 """Calls that may wait for the thread."""
 LOOK_EVERY_S: Final = 5.0
 """How often a watch that nobody wakes looks whether its directory is still there: a deleted one wakes nobody."""
-TIME_NAMESPACE: Final = Path("/proc/self/ns/time")
-
-
-def this_boot() -> Boot:
-    """Raises Unsupported where the boot cannot be told: times of another boot would pass for times of this one."""
-    try:
-        namespace = str(TIME_NAMESPACE.readlink())
-    except OSError:
-        namespace = ""  # a kernel without time namespaces
-    return Boot(boot_id(), namespace)
 
 
 class LocalEngine:

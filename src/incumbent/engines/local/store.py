@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from incumbent.engines.api import Cell, CellWrite, Claimed, Entry, Member, Roster, Session, Waiting
+from incumbent.engines.local.boot import Boot
 from incumbent.engines.local.holder import Holder
 from incumbent.engines.local.reference import Reference
 from incumbent.errors import (
@@ -32,14 +33,6 @@ from incumbent.ids import make_token
 SESSIONS_MAX: Final = 10_000
 INCARNATION: Final = 0  # a directory is never restored under running processes: see `directory.floor_of`
 NS: Final = 1_000_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Boot:
-    """Within which times can be compared."""
-
-    id: str
-    time_namespace: str
 
 
 @dataclass(frozen=True, slots=True)
