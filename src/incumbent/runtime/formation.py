@@ -1,0 +1,169 @@
+"""How a cluster comes to be, and who may speak in it. PURE: decisions only; `transport` carries, `voter` acts.
+
+A node with an empty disk never votes and never forms a cluster by itself. It forms one when it hears, over live connections,
+EVERY configured node, and each is forming too or was formed with exactly the disks that are heard now.
+
+Why every one, although a majority could vote: a wiped disk must meet a survivor. Let a quorum have acknowledged a write and
+then lose fewer disks than that quorum has. The wiped node comes back with a new disk, hears everyone, so also a survivor,
+and that survivor was formed with the old disk: it refuses, and the new disk never counts (P55). Were one formed witness enough,
+a witness that formed from stale hellos could lead a new disk past a quorum that it never met.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from incumbent.consensus.api import Membership
+from incumbent.errors import IdentityMismatch
+from incumbent.ids import NodeId, name_of
+from incumbent.runtime.frames import (
+    WIRE_VERSION_MAX,
+    WIRE_VERSION_MIN,
+    Hello,
+    Kind,
+    Refuse,
+    RefuseCode,
+)
+
+DISK_ID_DIGITS: Final = 12
+NAMES_SHOWN_MAX: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """Write this membership, then start."""
+
+    membership: Membership
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Not yet. `why` is for people."""
+
+    why: str
+
+
+def peer_hello(
+    cluster: str, node: str, disk: str, names: frozenset[str], membership: Membership | None
+) -> Hello:
+    """What a voter says of itself."""
+    return Hello(
+        versions=(WIRE_VERSION_MIN, WIRE_VERSION_MAX),
+        kind=Kind.PEER,
+        cluster=cluster,
+        node=node,
+        disk=disk,
+        names=tuple(sorted(names)),
+        voters=None if membership is None else tuple(sorted(membership.voters)),
+    )
+
+
+def client_hello(cluster: str) -> Hello:
+    return Hello(versions=(WIRE_VERSION_MIN, WIRE_VERSION_MAX), kind=Kind.CLIENT, cluster=cluster)
+
+
+def id_of(hello: Hello) -> NodeId:
+    """The voter that `hello` introduces. It comes from outside, so it may name nobody that exists."""
+    return NodeId(f"{hello.node}.{hello.disk}")
+
+
+def examine(mine: Hello, theirs: Hello) -> Refuse | None:
+    """Why the speaker of `theirs` must not be talked to; None when all is well.
+
+    NB a forming node finds nothing wrong with a formed one that does not know its disk: the fault is then its own, and
+    `decide` says so.
+    """
+    if theirs.cluster != mine.cluster:
+        return Refuse(
+            RefuseCode.IDENTITY,
+            "cluster",
+            f"node {mine.node} belongs to cluster {mine.cluster!r}, not {_shown(theirs.cluster)}",
+            "check the cluster's name and the address",
+        )
+    if theirs.kind is Kind.CLIENT:
+        return None
+    if not _is_disk(theirs.disk):
+        return Refuse(
+            RefuseCode.PROTOCOL, "disk", f"{_shown(theirs.disk)} is no disk id", "speak our protocol"
+        )
+    if theirs.node == mine.node:
+        return Refuse(
+            RefuseCode.INPUT,
+            "node",
+            f"two nodes are called {mine.node!r}, or its address is given as another's",
+            "give each node its own name and address",
+        )
+    if mine.voters is not None and id_of(theirs) not in mine.voters:
+        return _unknown_disk(mine.voters, theirs)
+    if theirs.names != mine.names:
+        return Refuse(
+            RefuseCode.INPUT,
+            "peers",
+            f"node {mine.node} is configured with {', '.join(mine.names)}; node {_shown(theirs.node)} with "
+            + ", ".join(map(_shown, theirs.names[:NAMES_SHOWN_MAX])),
+            "configure every node with the same peers",
+        )
+    if theirs.node not in mine.names:
+        return Refuse(
+            RefuseCode.INPUT,
+            "node",
+            f"{_shown(theirs.node)} is none of {', '.join(mine.names)}",
+            "configure every node with the same peers",
+        )
+    if mine.voters is not None and theirs.voters is not None and theirs.voters != mine.voters:
+        return Refuse(
+            RefuseCode.IDENTITY,
+            "voters",
+            f"node {mine.node} was formed with {', '.join(mine.voters)}; node {_shown(theirs.node)} with others",
+            "two clusters were formed under one name: keep the data directories of one of them",
+        )
+    return None
+
+
+def decide(mine: Hello, heard: Mapping[str, Hello]) -> Form | Wait:
+    """What a forming node does, given the newest hello of each peer with which it has a live connection.
+
+    Raises IdentityMismatch when the cluster was formed without this disk: this node can then never take part.
+    """
+    for hello in heard.values():
+        if hello.voters is not None and id_of(mine) not in hello.voters:
+            refuse = _unknown_disk(hello.voters, mine)
+            raise IdentityMismatch(f"node {hello.node} says: {refuse.problem}; {refuse.fix}")
+    missing = [name for name in mine.names if name != mine.node and name not in heard]
+    if missing:
+        return Wait(f"not heard yet: {', '.join(missing)}")
+    voters = tuple(sorted([id_of(mine), *map(id_of, heard.values())]))
+    for name, hello in sorted(heard.items()):
+        if hello.voters is not None and hello.voters != voters:
+            strangers = ", ".join(sorted(set(voters) - set(hello.voters)))
+            return Wait(f"node {name} was formed with {', '.join(hello.voters)}; unknown there: {strangers}")
+    return Form(Membership(frozenset(voters)))
+
+
+def _unknown_disk(voters: tuple[NodeId, ...], theirs: Hello) -> Refuse:
+    for voter in voters:
+        if name_of(voter) == theirs.node:
+            known = voter.partition(".")[2]
+            return Refuse(
+                RefuseCode.IDENTITY,
+                "data_dir",
+                f"disk {theirs.disk} is new; the cluster knows node {theirs.node} with disk {known}",
+                "restore the old disk, or replace the node (a later release)",
+            )
+    return Refuse(
+        RefuseCode.IDENTITY,
+        "node",
+        f"the cluster was formed with {', '.join(map(name_of, voters))}, without {_shown(theirs.node)}",
+        "add the node (a later release)",
+    )
+
+
+def _is_disk(text: str) -> bool:
+    return len(text) == DISK_ID_DIGITS and all(c in "0123456789abcdef" for c in text)
+
+
+def _shown(text: str) -> str:
+    """Text from outside, short and printable."""
+    return repr(text[:64])
