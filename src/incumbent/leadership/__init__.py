@@ -1,1 +1,1 @@
-"""leadership"""
+"""Leadership over any engine: tenure (PURE), keeper, campaign, election, connect."""
