@@ -19,7 +19,7 @@ class LocalService:
     ttl_s = 0.25
     ttl_long_s = 600.0
     expiry_late_max_s = 0.1
-    patience_s = 5.0
+    patience_s = 3.0  # shorter than a watch takes to look by itself
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from incumbent.engines.api import CellWrite
 from incumbent.engines.local import connect
 from incumbent.engines.local.directory import prepare_directory, refuse_network_file_system
 from incumbent.engines.local.engine import LocalEngine
+from incumbent.engines.local.reference import Reference
 from incumbent.engines.local.schema import APPLICATION_ID
+from incumbent.engines.local.store import Store
 from incumbent.errors import EngineError, EngineUnavailable, InvalidInput, StorageCorrupt, Unsupported
 
 
@@ -187,3 +190,24 @@ async def test_a_disk_error_is_never_taken_for_something_else(
     await engine.close()
     with pytest.raises(EngineError, match="closed"):
         await engine.roster("g")
+
+
+async def test_what_is_acknowledged_is_on_the_disk(tmp_path: Path) -> None:
+    """P30: a join gives a token out, so it is synced (2 = FULL); a renewal means nothing after a power cut (1)."""
+    engine = await LocalEngine.open(tmp_path)
+    seen: list[int] = []
+
+    def synced_by(act: Callable[[Store], object]) -> Callable[[Store], None]:
+        def run(store: Store) -> None:
+            act(store)
+            seen.extend(store._one("PRAGMA synchronous"))
+
+        return run
+
+    session = await engine.open_session(60.0, "r")
+    secret = Reference.from_bytes(session.ref).secret
+    await engine._call(synced_by(lambda store: store.join(secret, "g", b"")))
+    await engine._call(synced_by(lambda store: store.renew(secret)))
+    await engine._call(synced_by(lambda store: store.join(secret, "h", b"")))
+    assert seen == [2, 1, 2]
+    await engine.close()

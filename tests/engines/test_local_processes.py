@@ -22,8 +22,9 @@ from incumbent.engines.local.boot import Boot
 from incumbent.engines.local.ender import make_ender
 from incumbent.engines.local.engine import LocalEngine
 from incumbent.engines.local.holder import Holder
+from incumbent.engines.local.store import Store
 from incumbent.engines.registry import ender
-from incumbent.errors import EngineUnavailable, InvalidInput, SessionGone, Unsupported, WatchLost
+from incumbent.errors import EngineUnavailable, InvalidInput, MemberGone, SessionGone, Unsupported, WatchLost
 from tests.engines.local_process import Process, run_race
 
 TTL_S = 30.0  # so long that nothing below can be the TTL's doing
@@ -32,6 +33,12 @@ TTL_S = 30.0  # so long that nothing below can be the TTL's doing
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     return tmp_path / "engine"
+
+
+@pytest.fixture(autouse=True)
+def _only_wake_ups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A watch that looks by itself would hide a wake-up that never came."""
+    monkeypatch.setattr("incumbent.engines.local.engine.LOOK_EVERY_S", 3600.0)
 
 
 @pytest.fixture
@@ -151,6 +158,23 @@ async def test_a_reboot_ends_every_session(directory: Path) -> None:
     await after.close()
 
 
+async def test_a_reboot_never_lowers_a_token(directory: Path) -> None:
+    """P30: also when the disk lied, and commits that were acknowledged before the power cut are not there."""
+    before = await LocalEngine.open(directory, boot=Boot("boot-1", "time:[1]"))
+    with closing(sqlite3.connect(directory / "incumbent.db", isolation_level=None)) as database:
+        ((lost,),) = database.execute("SELECT revision FROM meta").fetchall()
+        revisions = [(await member_of(before))[1].revision for _ in range(20)]
+        await before.close()
+        database.execute("UPDATE meta SET revision = ?", (lost,))
+    directory_module = "incumbent.engines.local.directory"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(f"{directory_module}._floors", {})  # nobody remembers
+        after = await LocalEngine.open(directory, boot=Boot("boot-2", "time:[1]"))
+    _, heir = await member_of(after)
+    assert heir.revision > max(revisions)
+    await after.close()
+
+
 async def test_times_of_another_time_namespace_are_not_compared(directory: Path) -> None:
     one = await LocalEngine.open(directory, boot=Boot("boot-1", "time:[1]"))
     session, _ = await member_of(one)
@@ -235,14 +259,35 @@ async def test_a_process_that_remembers_raises_a_younger_database(
     await stranger.close()
 
 
+@pytest.mark.slow
 async def test_a_deleted_wal_is_noticed(engine: LocalEngine, directory: Path) -> None:
-    """Without it the file is an older database, and whoever still has it open would go on alone."""
+    """Without it the file is an older database, and whoever still has it open would go on alone; newcomers are
+    refused until that one has noticed."""
     _, member = await member_of(engine)
     old = await engine.claim(member)
     assert isinstance(old, Claimed)
     delete_wal(directory)
+    await engine.roster("g")
+    with Process(directory, "h", TTL_S) as holder:
+        assert holder.token is not None
+        assert holder.token > old.token
+        _, member = await member_of(engine, "h")
+        assert isinstance(await engine.claim(member), Waiting)
+
+
+async def test_an_answer_out_of_a_deleted_file_does_not_count(engine: LocalEngine, directory: Path) -> None:
+    """Somebody else may already lead in the new one."""
     _, member = await member_of(engine)
-    assert member.revision > old.token
+    claimed: list[object] = []
+
+    def claim_while_it_is_deleted(store: Store) -> object:
+        claimed.append(store.claim(member))
+        delete_directory(directory)
+        return claimed[0]
+
+    with pytest.raises(MemberGone):
+        await engine._call(claim_while_it_is_deleted)
+    assert isinstance(claimed[0], Claimed)
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from incumbent.engines.local.directory import (
     connect_database,
     create_database,
     damaged,
+    first_revision,
     floor_of,
     identity_of,
     prepare_directory,
@@ -108,7 +109,7 @@ class Desk:
             holder=self._holder,
             on_change=self._postbox.poke_all,
         )
-        note = store.settle(floor_of(self._directory))
+        note = store.settle(floor_of(self._directory), first_revision(self._directory))
         if note is not None:
             logger.warning("%s: %s", self._directory, note)
         self._store, self._identity = store, identity_of(self._directory)

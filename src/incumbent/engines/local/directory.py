@@ -72,6 +72,13 @@ def floor_of(directory: Path) -> int:
         return _floors.get(str(directory), 0)
 
 
+def first_revision(directory: Path) -> int:
+    """Where a new database begins, and where an old one goes on after a reboot: the wall clock in µs, or what this
+    process remembers if that is higher. Tokens of a deleted directory, or of commits that a lying disk lost in a power
+    cut, are not given out again even by a process that has never seen them. Nothing else reads the wall clock."""
+    return max(floor_of(directory) + 1, time.time_ns() // 1000)
+
+
 def prepare_directory(directory: Path, *, mountinfo: Path = Path("/proc/self/mountinfo")) -> Path:
     """Check all that can be wrong, then make the directory if it is missing. Returns its real path.
 
@@ -148,8 +155,6 @@ def create_database(directory: Path, holder: Holder) -> None:
     """Put a complete, empty database in place unless there is one.
 
     It is built under another name and linked into place, so nobody ever sees half of it and of two makers one wins.
-    Its first revision is the wall clock in µs, or what this process remembers if that is higher: tokens of a deleted
-    directory are not given out again even by a process that has never seen it. Nothing else reads the wall clock.
     """
     final = directory / DATABASE
     sweep_unfinished(directory, holder.namespace)
@@ -157,7 +162,7 @@ def create_database(directory: Path, holder: Holder) -> None:
         return
     made = directory / f"new-{_tag(holder)}-{secrets.token_hex(8)}"
     os.close(os.open(made, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    revision = max(floor_of(directory) + 1, time.time_ns() // 1000)
+    revision = first_revision(directory)
     try:
         with closing(sqlite3.connect(made, isolation_level=None)) as connection:
             connection.execute("PRAGMA synchronous = EXTRA")

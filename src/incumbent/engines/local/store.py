@@ -68,10 +68,11 @@ class Store:
         self._changes = False
         self.revision_seen = 0
 
-    def settle(self, floor: int) -> str | None:
+    def settle(self, floor: int, first_revision: int) -> str | None:
         """Begin work on a database that others may have used: before this boot, or never with our memory of it.
 
-        Returns a note when the revision had to be raised to `floor`. Raises Unsupported when times cannot be compared.
+        In another boot it goes on from `first_revision`; below `floor` it is another database than we remember.
+        Returns a note when it was. Raises Unsupported when times cannot be compared.
         """
         note = None
         with self._write():
@@ -84,7 +85,8 @@ class Store:
                 )
             if boot != self._boot.id:
                 self._end("1")  # every process of another boot is dead
-            if revision < floor:
+                self._connection.execute("UPDATE meta SET revision = max(revision, ?)", (first_revision,))
+            elif revision < floor:
                 # A database younger than our memory: its members would lead with tokens that were given out before.
                 self._end("1")
                 note = f"revision raised from {revision} to {floor}: this directory was deleted or replaced"

@@ -1,0 +1,66 @@
+"""docs/reference/engines.md says what the engines declare. To bring it up to date:
+
+.venv/bin/python -m tests.engines.test_engine_docs
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+from incumbent.engines.api import Guarantees
+from incumbent.engines.registry import BUILT_IN
+
+PAGE = Path(__file__).parent.parent.parent / "docs" / "reference" / "engines.md"
+BEGIN = "<!-- declared: begin -->\n"
+END = "<!-- declared: end -->\n"
+
+
+def declared() -> dict[str, Guarantees]:
+    return {
+        scheme: import_module(f"{package}.guarantees").GUARANTEES
+        for scheme, package in sorted(BUILT_IN.items())
+        if find_spec(package) is not None
+    }
+
+
+def shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def table(engines: dict[str, Guarantees]) -> str:
+    rows = [
+        ["", *(f"`{scheme}://`" for scheme in engines)],
+        ["---"] * (len(engines) + 1),
+        *(
+            [f"`{field.name}`", *(shown(getattr(g, field.name)) for g in engines.values())]
+            for field in fields(Guarantees)
+        ),
+    ]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def split(page: str) -> tuple[str, str, str]:
+    before, _, rest = page.partition(BEGIN)
+    inside, _, after = rest.partition(END)
+    return before + BEGIN, inside, END + after
+
+
+def test_the_page_shows_what_the_engines_declare() -> None:
+    _, inside, _ = split(PAGE.read_text())
+    assert inside == table(declared())
+
+
+def test_every_declared_field_is_explained() -> None:
+    before, _, after = split(PAGE.read_text())
+    missing = [f.name for f in fields(Guarantees) if f"- `{f.name}`" not in before + after]
+    assert missing == []
+
+
+if __name__ == "__main__":
+    before, _, after = split(PAGE.read_text())
+    PAGE.write_text(before + table(declared()) + after)
