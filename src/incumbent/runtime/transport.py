@@ -1,0 +1,350 @@
+"""The network of one voter: one listener, one outgoing connection to every other voter, hellos checked both ways.
+
+Each side sends on the connection that it dialled. So the connection that a peer dialled is owned by the peer's process, and
+its unexpected close is the hint that the process died. Messages are best-effort datagrams (ports.Transport): what does not
+fit, or has no connection, is dropped and counted; Raft repairs it.
+
+The network is up before the cluster is formed: hellos are how it forms (`formation`). `announce` sends the new hello.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Protocol
+
+from incumbent.consensus.api import Envelope, Message, Note
+from incumbent.errors import ProtocolViolation, invariant
+from incumbent.ids import NodeId, name_of
+from incumbent.runtime.connection import LIMITS, Connection, NetworkLimits
+from incumbent.runtime.formation import examine, id_of
+from incumbent.runtime.frames import (
+    Address,
+    Bye,
+    Frame,
+    Hello,
+    Kind,
+    PeerMessage,
+    Refuse,
+    RefuseCode,
+)
+
+
+class Codec(Protocol):
+    """The consensus protocol's own."""
+
+    def encode(self, message: Message, /) -> bytes: ...
+
+    def decode(self, data: bytes, /) -> Message: ...
+
+
+@dataclass(slots=True)
+class Link:
+    """What leads to one peer."""
+
+    name: str
+    address: Address
+    outgoing: Connection | None = None  # dialled here; accepted there
+    incoming: Connection | None = None  # dialled there
+    wake: asyncio.Event = field(default_factory=asyncio.Event)  # a sign of life: dial now
+    last_note: tuple[str, str] = ("", "")
+
+    @property
+    def hello(self) -> Hello | None:
+        """The newest hello over a live connection."""
+        for connection in (self.incoming, self.outgoing):
+            if connection is not None and connection.is_open:
+                return connection.hello
+        return None
+
+
+class Network:
+    """Implements ports.Transport. Callbacks run in the loop, never inside `send`."""
+
+    def __init__(
+        self,
+        hello: Hello,
+        peers: Mapping[str, Address],
+        codec: Codec,
+        random: Random,
+        *,
+        on_hello: Callable[[], None],
+        on_refused: Callable[[str, Refuse], None],
+        on_call: Callable[[Connection, Frame], None],
+        on_note: Callable[[Note], None],
+        limits: NetworkLimits = LIMITS,
+    ) -> None:
+        self.counts: Counter[str] = Counter()
+        self._hello = hello
+        self._links = {name: Link(name, peers[name]) for name in sorted(peers) if name != hello.node}
+        self._codec = codec
+        self._random = random
+        self._on_hello = on_hello
+        self._on_refused = on_refused
+        self._on_call = on_call
+        self._on_note = on_note
+        self._limits = limits
+        self._on_message: Callable[[NodeId, Message], None] | None = None
+        self._on_peer_lost: Callable[[NodeId], None] | None = None
+        self._server: asyncio.Server | None = None
+        self._dialers: list[asyncio.Task[None]] = []
+        self._connections: set[Connection] = set()
+        self._greeting = 0  # accepted connections that have not introduced themselves
+        self._clients = 0
+        self._closing = False
+
+    async def open(self, listener: socket.socket) -> None:
+        """Accept on `listener` and dial every peer."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._accepting, sock=listener)
+        self._dialers = [
+            asyncio.create_task(self._dial(link), name=f"incumbent dials {link.name}")
+            for link in self._links.values()
+        ]
+
+    async def close(self, *, deliberate: bool = True) -> None:
+        """End every connection, with Bye or (after a failure) without. Takes at most `linger_max_s`."""
+        self._closing = True
+        if self._server is not None:
+            self._server.close()
+        for task in self._dialers:
+            task.cancel()
+        await asyncio.gather(*self._dialers, return_exceptions=True)
+        open_connections = list(self._connections)
+        for connection in open_connections:
+            if deliberate:
+                connection.bye()
+            else:
+                connection.abort()
+        await asyncio.gather(*(connection.closed.wait() for connection in open_connections))
+
+    def announce(self, hello: Hello) -> None:
+        """Introduce ourselves anew, to everyone who is connected."""
+        self._hello = hello
+        for link in self._links.values():
+            for connection in (link.incoming, link.outgoing):
+                if connection is not None:
+                    connection.send(hello)
+
+    def heard(self) -> dict[str, Hello]:
+        """The newest hello of every peer to which there is a live connection."""
+        return {name: link.hello for name, link in self._links.items() if link.hello is not None}
+
+    def connected(self) -> dict[str, bool]:
+        """For people: which peers can be sent to right now."""
+        return {name: link.outgoing is not None for name, link in self._links.items()}
+
+    # ports.Transport
+
+    def start(
+        self, on_message: Callable[[NodeId, Message], None], on_peer_lost: Callable[[NodeId], None]
+    ) -> None:
+        self._on_message = on_message
+        self._on_peer_lost = on_peer_lost
+
+    def send(self, envelopes: Sequence[Envelope]) -> None:
+        for to, message in envelopes:
+            connection = self._links[name_of(to)].outgoing
+            if connection is None or connection.hello is None or id_of(connection.hello) != to:
+                self.counts["dropped_unconnected"] += 1
+                continue
+            payload = self._codec.encode(message)
+            invariant(
+                len(payload) < self._limits.frame_bytes_max - 16, "a message fits a frame", size=len(payload)
+            )
+            if not connection.send(PeerMessage(payload)):
+                self.counts["dropped_full"] += 1
+
+    # dialling
+
+    async def _dial(self, link: Link) -> None:
+        """Keep one outgoing connection to the peer. Between attempts: doubling, jittered, cut short by a sign of life."""
+        failures = 0
+        while True:
+            link.wake.clear()
+            connection = await self._connect(link)
+            if connection is not None:
+                await connection.closed.wait()
+                failures = 0 if connection.hello is not None else failures + 1
+            else:
+                failures += 1
+            ceiling = min(self._limits.backoff_max_s, self._limits.backoff_min_s * 2 ** min(failures, 16))
+            pause = self._random.uniform(ceiling / 2, ceiling)
+            try:
+                async with asyncio.timeout(pause):
+                    await link.wake.wait()
+                    # A sign of life must not turn into a tight loop against one who keeps refusing.
+                    await asyncio.sleep(self._limits.backoff_min_s)
+            except TimeoutError:
+                pass
+
+    async def _connect(self, link: Link) -> Connection | None:
+        connection = Connection(
+            self._limits,
+            on_connected=self._on_dialled,
+            on_frame=lambda connection, frame: self._on_dialled_frame(link, connection, frame),
+            on_closed=lambda connection: self._on_dialled_closed(link, connection),
+        )
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._limits.connect_timeout_s):
+                transport, _ = await loop.create_connection(lambda: connection, *link.address)
+        except (OSError, TimeoutError) as error:
+            self._note(link, "unreachable", str(error) or type(error).__name__)
+            return None
+        if transport.get_extra_info("sockname") == transport.get_extra_info("peername"):
+            # On one host a dialler can be given the very port it dials, and then it meets itself.
+            connection.abort()
+        return connection
+
+    def _on_dialled(self, connection: Connection) -> None:
+        self._connections.add(connection)
+        connection.send(self._hello)
+
+    def _on_dialled_frame(self, link: Link, connection: Connection, frame: Frame) -> None:
+        match frame:
+            case Hello():
+                refuse = examine(self._hello, frame) or _wrong_name(link, frame)
+                if refuse is not None:
+                    self._refuse_peer(link, connection, refuse)
+                    return
+                _check_same_owner(connection, frame)
+                connection.opened(frame)
+                link.outgoing = connection
+                self._note(link, "connected", frame.disk)
+                self._on_hello()
+            case Refuse():
+                self._note(link, "refused_there", f"{frame.field}: {frame.problem}; {frame.fix}")
+                self._on_refused(link.name, frame)
+            case Bye():
+                pass
+            case _:
+                raise ProtocolViolation("a voter answers on its own connection only")
+
+    def _on_dialled_closed(self, link: Link, connection: Connection) -> None:
+        self._connections.discard(connection)
+        if link.outgoing is connection:
+            link.outgoing = None
+
+    # accepting
+
+    def _accepting(self) -> Connection:
+        return Connection(
+            self._limits,
+            on_connected=self._on_accepted,
+            on_frame=self._on_accepted_frame,
+            on_closed=self._on_accepted_closed,
+        )
+
+    def _on_accepted(self, connection: Connection) -> None:
+        self._connections.add(connection)
+        self._greeting += 1
+        if self._closing:
+            connection.abort()
+        elif self._greeting > self._limits.handshakes_max:
+            self.counts["refused_handshakes"] += 1
+            connection.refuse(
+                Refuse(RefuseCode.OVERLOADED, "handshakes_max", "too many strangers here", "try later")
+            )
+
+    def _on_accepted_frame(self, connection: Connection, frame: Frame) -> None:
+        match frame:
+            case Hello():
+                self._on_accepted_hello(connection, frame)
+            case PeerMessage():
+                self._on_peer_message(connection, frame)
+            case Bye() | Refuse():
+                pass
+            case _ if connection.hello is not None and connection.hello.kind is Kind.CLIENT:
+                self._on_call(connection, frame)
+            case _:
+                raise ProtocolViolation("a voter calls as a client, on a connection of its own")
+
+    def _on_accepted_hello(self, connection: Connection, hello: Hello) -> None:
+        _check_same_owner(connection, hello)
+        refuse = examine(self._hello, hello)
+        link = self._links.get(hello.node) if hello.kind is Kind.PEER else None
+        if refuse is not None:
+            self._refuse_peer(link, connection, refuse)
+            return
+        if connection.hello is None:
+            if link is None and self._clients >= self._limits.clients_max:
+                self.counts["refused_clients"] += 1
+                connection.refuse(
+                    Refuse(RefuseCode.OVERLOADED, "clients_max", "too many clients here", "try another voter")
+                )
+                return
+            self._greeting -= 1
+            self._clients += link is None
+            connection.send(self._hello)
+        connection.opened(hello)
+        if link is not None:
+            former, link.incoming = link.incoming, connection
+            if former is not None and former is not connection:
+                former.bye()  # the peer has dialled anew: whatever happens to the old one says nothing
+            link.wake.set()
+            self._on_hello()
+
+    def _on_peer_message(self, connection: Connection, frame: PeerMessage) -> None:
+        hello = connection.hello
+        if hello is None or hello.kind is not Kind.PEER:
+            raise ProtocolViolation("a client sends no consensus messages")
+        try:
+            message = self._codec.decode(frame.payload)
+        except (ValueError, RecursionError) as error:
+            raise ProtocolViolation(f"a consensus message is malformed: {error}") from error
+        if self._on_message is None:
+            self.counts["dropped_not_started"] += 1
+        else:
+            self._on_message(id_of(hello), message)
+
+    def _on_accepted_closed(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        hello = connection.hello
+        if hello is None:
+            self._greeting -= 1
+        elif hello.kind is Kind.CLIENT:
+            self._clients -= 1
+        else:
+            link = self._links[hello.node]
+            if link.incoming is connection:
+                link.incoming = None
+                if not connection.ended and not self._closing and self._on_peer_lost is not None:
+                    self._note(link, "lost", "closed without goodbye")
+                    self._on_peer_lost(id_of(hello))
+
+    # both
+
+    def _refuse_peer(self, link: Link | None, connection: Connection, refuse: Refuse) -> None:
+        self.counts["refused"] += 1
+        if link is not None:
+            self._note(link, "refused_here", f"{refuse.field}: {refuse.problem}")
+        connection.refuse(refuse)
+
+    def _note(self, link: Link, code: str, why: str) -> None:
+        """Only what is new: a peer that stays away is told of once, not with every attempt."""
+        if link.last_note != (code, why):
+            link.last_note = (code, why)
+            self._on_note(Note(f"network_{code}", {"peer": link.name, "why": why}))
+
+
+def _check_same_owner(connection: Connection, hello: Hello) -> None:
+    known = connection.hello
+    if known is not None and (known.kind, id_of(known)) != (hello.kind, id_of(hello)):
+        raise ProtocolViolation("a connection does not change its owner")
+
+
+def _wrong_name(link: Link, hello: Hello) -> Refuse | None:
+    if hello.kind is Kind.PEER and hello.node == link.name:
+        return None
+    host, port = link.address
+    return Refuse(
+        RefuseCode.INPUT,
+        "peers",
+        f"{host}:{port} is configured as node {link.name}, and node {hello.node[:64]!r} answers there",
+        "correct the address",
+    )
