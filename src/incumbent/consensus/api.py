@@ -26,7 +26,7 @@ Message = Any
 class Entry(NamedTuple):
     """What is STORED, put by index."""
 
-    index: Index
+    index: Index  # type: ignore[assignment]  # a field, not tuple.index()
     term: Term  # of the leader that first proposed the value
     data: bytes | None  # None = no-op
     tag: bytes = b""  # owned by the protocol, stored, never seen by the machine
@@ -35,7 +35,7 @@ class Entry(NamedTuple):
 class Committed(NamedTuple):
     """What the MACHINE sees: identical on every node."""
 
-    index: Index
+    index: Index  # type: ignore[assignment]  # a field, not tuple.index()
     term: Term
     data: bytes | None
 
@@ -74,7 +74,7 @@ class Placed(NamedTuple):
     never applied here = unknown."""
 
     request: RequestId
-    index: Index
+    index: Index  # type: ignore[assignment]  # a field, not tuple.index()
     term: Term
 
 
@@ -82,7 +82,7 @@ class ReadReady(NamedTuple):
     """Serve `request` from the machine once `index` is applied."""
 
     request: RequestId
-    index: Index
+    index: Index  # type: ignore[assignment]  # a field, not tuple.index()
 
 
 class Leadership(NamedTuple):

@@ -1,1 +1,1 @@
-"""consensus/raft"""
+"""PURE. Raft: one file per subject; `replica.Raft` is the voter."""

@@ -1,0 +1,29 @@
+"""Collects what a step produced until `ready()` takes it. Shared by all protocols. PURE."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from incumbent.consensus.api import Envelope, Message, Note, Placed, ReadReady
+from incumbent.ids import NodeId, RequestId
+
+
+@dataclass(slots=True)
+class Outbox:
+    now: list[Envelope] = field(default_factory=list)  # true whatever the disk does
+    after: list[Envelope] = field(default_factory=list)  # only after the next record is durable
+    placed: list[Placed] = field(default_factory=list)
+    refused: list[RequestId] = field(default_factory=list)
+    reads: list[ReadReady] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+
+    def send_now(self, to: NodeId, message: Message) -> None:
+        """For what rests on nothing that is not durable yet: pre-votes, appends and heartbeats of a durable term."""
+        self.now.append(Envelope(to, message))
+
+    def send_after(self, to: NodeId, message: Message) -> None:
+        """For everything else: vote requests, and every acknowledgement, grant or promise."""
+        self.after.append(Envelope(to, message))
+
+    def __bool__(self) -> bool:
+        return bool(self.now or self.after or self.placed or self.refused or self.reads or self.notes)

@@ -1,0 +1,183 @@
+"""How the log reaches a quorum, and when an entry counts as committed. PURE. Raft sections 5.3, 5.4.2; read rounds 6.4."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from incumbent.consensus.api import Entry, Placed, Role
+from incumbent.consensus.raft.messages import Append, AppendReply, Heartbeat, HeartbeatReply
+from incumbent.consensus.raft.notes import Code
+from incumbent.consensus.raft.progress import Mode
+from incumbent.consensus.raft.state import State
+from incumbent.errors import invariant
+from incumbent.ids import Index, NodeId, RequestId, Term
+
+APPEND_ENTRIES_MAX: Final = 512
+APPEND_BYTES_MAX: Final = 1024 * 1024
+"""An append holds at most this much, or one entry."""
+UNCOMMITTED_MAX: Final = 65_536
+
+
+def propose(state: State, request: RequestId, data: bytes) -> None:
+    if state.role is not Role.LEADER or state.log.last_index - state.commit >= UNCOMMITTED_MAX:
+        state.note(Code.PROPOSAL_REFUSED, request=request, leader=state.leader)
+        state.out.refused.append(request)
+        return
+    index = Index(state.log.last_index + 1)
+    state.log.append([Entry(index, state.term, data)])
+    state.out.placed.append(Placed(request, index, state.term))
+
+
+def request_read(state: State, request: RequestId) -> None:
+    if state.role is not Role.LEADER or state.reads.full():
+        state.note(Code.READ_REFUSED, request=request, leader=state.leader)
+        state.out.refused.append(request)
+    else:
+        state.reads.waiting.append(request)
+
+
+# --- the leader's side ---------------------------------------------------------------------------------------------
+
+
+def replicate(state: State) -> None:
+    """Send every follower what it lacks and may be sent. Called once per ready(): that is what batches."""
+    for peer, progress in state.progress.items():
+        while progress.next <= state.log.last_index and progress.may_send():
+            _send_append(state, peer)
+
+
+def begin_read_round(state: State) -> None:
+    """Put what waits into a round, once the own term has committed (before that the commit index may be too old)."""
+    if not state.reads.waiting:
+        return
+    if state.commit < state.term_start:
+        state.note(Code.READ_WAITS, reads=len(state.reads.waiting))
+        return
+    state.reads.begin(state.commit)
+    heartbeat(state)
+    state.out.reads.extend(state.reads.confirmed(state.peers, state.membership.quorum))
+
+
+def heartbeat(state: State) -> None:
+    for peer, progress in state.progress.items():
+        commit = min(state.commit, progress.match)
+        state.out.send_now(peer, Heartbeat(state.term, commit, state.reads.number))
+    state.heartbeat_ns = state.now_ns + state.timing.heartbeat_ns
+
+
+def _send_append(state: State, peer: NodeId) -> None:
+    progress = state.progress[peer]
+    previous = Index(progress.next - 1)
+    term = state.log.term_at(previous)
+    invariant(term is not None, "the entry before the next one is in the log", next=progress.next)
+    entries = _batch(state, progress.next)
+    sequence = progress.sent(Index(previous + len(entries)), len(entries), state.now_ns)
+    state.out.send_now(peer, Append(state.term, previous, term or Term(0), entries, state.commit, sequence))
+
+
+def _batch(state: State, first: Index) -> tuple[Entry, ...]:
+    size = 0
+    entries: list[Entry] = []
+    for entry in state.log.between(first, first + APPEND_ENTRIES_MAX - 1):
+        size += len(entry.data or b"")
+        if entries and size > APPEND_BYTES_MAX:
+            break
+        entries.append(entry)
+    return tuple(entries)
+
+
+def on_append_reply(state: State, sender: NodeId, message: AppendReply) -> None:
+    progress = state.progress[sender]
+    progress.active = True
+    if progress.mode is Mode.LOST:
+        return
+    if message.accepted:
+        if progress.accepted(message.index):
+            advance_commit(state)
+    elif message.refused_prev > progress.match:
+        progress.back_to(_next_after_refusal(state, message))
+    elif message.sequence > progress.match_sequence:
+        # The append left after the follower had acknowledged up to `match`, and still it lacks it: its disk lost entries
+        # that were counted. Retrying for ever would hide that, and counting on it again could lose them (finding 9).
+        state.note(
+            Code.FOLLOWER_LOST_ENTRIES, follower=sender, match=progress.match, refused=message.refused_prev
+        )
+        progress.lost()
+    else:
+        state.note(Code.REFUSAL_STALE, follower=sender, refused=message.refused_prev)
+
+
+def _next_after_refusal(state: State, message: AppendReply) -> Index:
+    """Where to probe next. A hint of a term that I hold too: after its last entry here; else from where it began there
+    (Raft section 5.3)."""
+    if message.conflict_term:
+        last = state.log.last_index_of_term_at_most(message.conflict_term, Index(message.refused_prev - 1))
+        if state.log.term_at(last) == message.conflict_term:
+            return Index(last + 1)
+    return min(message.index, message.refused_prev)
+
+
+def on_heartbeat_reply(state: State, sender: NodeId, message: HeartbeatReply) -> None:
+    progress = state.progress[sender]
+    progress.active = True
+    state.reads.answer(sender, message.round)
+    state.out.reads.extend(state.reads.confirmed(state.peers, state.membership.quorum))
+    quiet = state.now_ns - progress.sent_ns >= state.timing.heartbeat_ns
+    if progress.mode is not Mode.LOST and progress.match < state.log.last_index and quiet:
+        # Something was lost on the way: send once more from what is known to match.
+        progress.back_to(
+            Index(progress.match + 1)
+        ) if progress.mode is Mode.PROBE else progress.in_flight.clear()
+        _send_append(state, sender)
+
+
+def advance_commit(state: State) -> None:
+    """The highest index that a quorum holds durably, if it is of the own term (Raft section 5.4.2, figure 8)."""
+    durable = sorted(
+        [state.log.stable, *(progress.match for progress in state.progress.values())], reverse=True
+    )
+    candidate = durable[state.membership.quorum - 1]
+    if candidate <= state.commit:
+        return
+    if state.log.term_at(candidate) != state.term:
+        state.note(Code.COMMIT_WAITS_FOR_OWN_TERM, index=candidate)
+        return
+    state.commit = candidate
+
+
+# --- the follower's side -------------------------------------------------------------------------------------------
+
+
+def on_append(state: State, sender: NodeId, message: Append) -> None:
+    previous = message.prev_index
+    mine = state.log.term_at(previous)
+    if mine != message.prev_term:
+        conflict = Term(0) if mine is None else mine
+        hint = Index(state.log.last_index + 1) if mine is None else state.log.first_index_of(mine, previous)
+        state.note(Code.APPEND_REFUSED, prev=previous, hint=hint, conflict=conflict)
+        reply = AppendReply(state.term, False, hint, message.sequence, conflict, previous)
+        state.out.send_after(sender, reply)
+        return
+    _store(state, message.entries)
+    last_new = Index(previous + len(message.entries))
+    state.commit = max(state.commit, min(message.commit, last_new))
+    state.out.send_after(sender, AppendReply(state.term, True, last_new, message.sequence))
+
+
+def _store(state: State, entries: tuple[Entry, ...]) -> None:
+    """Keep what agrees, delete only on a conflict: a shorter or older append never shortens the log."""
+    for position, entry in enumerate(entries):
+        mine = state.log.term_at(entry.index)
+        if mine == entry.term:
+            continue
+        if mine is not None:
+            invariant(entry.index > state.commit, "what is committed is never truncated", at=entry.index)
+            state.note(Code.APPEND_CONFLICT, at=entry.index, mine=mine, theirs=entry.term)
+            state.log.truncate(entry.index)
+        state.log.append(entries[position:])
+        return
+
+
+def on_heartbeat(state: State, sender: NodeId, message: Heartbeat) -> None:
+    state.commit = max(state.commit, min(message.commit, state.log.last_index))
+    state.out.send_after(sender, HeartbeatReply(state.term, message.round))
