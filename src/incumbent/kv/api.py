@@ -90,8 +90,7 @@ Operation = Put | DeleteRange | Range
 
 class Txn(msgspec.Struct, frozen=True, array_like=True, tag="txn"):
     """If all `conditions` hold then `then` else `orelse`, in one revision. All or nothing: when one operation cannot be
-    done (a lease is gone), none is. An operation sees what the ones before it in the same Txn did. A key may be written
-    at most once in one branch."""
+    done (a lease is gone), none is. An operation sees what the ones before it in the same Txn did."""
 
     conditions: tuple[Condition, ...] = ()
     then: tuple[Operation, ...] = ()
@@ -165,4 +164,5 @@ def encode(command: Command) -> bytes:
 
 def decode(data: bytes) -> Command:
     """The command that `encode` wrote. Raises msgspec.DecodeError on anything else."""
-    return _decoder.decode(data)
+    command: Command = _decoder.decode(data)
+    return command

@@ -1,0 +1,325 @@
+"""The replicated machine: MVCC keys, leases, transactions, and the changes that watches follow. PURE.
+
+A worked example, starting at revision 1 (an empty machine):
+
+    put a=x            revision 2    a: create 2, mod 2, version 1
+    put a=y            revision 3    a: create 2, mod 3, version 2
+    grant lease 7      revision 3    nothing that a watch could see changed
+    put b=z, lease 7   revision 4    b: create 4, mod 4, version 1, lease 7
+    revoke lease 7     revision 5    b is gone: one Change(5, b, None)
+    delete b           revision 5    it did not exist: nothing changed
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, assert_never
+
+from incumbent.errors import Compacted, invariant
+from incumbent.ids import Index, LeaseId, Revision, Term
+from incumbent.kv.api import (
+    NO_LEASE,
+    Change,
+    Code,
+    Command,
+    Compare,
+    Condition,
+    DeleteRange,
+    Is,
+    KeyValue,
+    LeaseExpire,
+    LeaseGrant,
+    LeaseRevoke,
+    Operation,
+    OperationResult,
+    Put,
+    Query,
+    Range,
+    Result,
+    Txn,
+)
+
+HISTORY_CHANGES_MAX: Final = 100_000
+"""Changes kept for watches; older ones are compacted."""
+FIRST_REVISION: Final = Revision(1)
+
+
+class Outcome(NamedTuple):
+    """What one command did: the answer, and what watches see."""
+
+    result: Result
+    changes: Sequence[Change]
+
+
+@dataclass(slots=True)
+class Lease:
+    ttl_ns: int
+    keys: dict[bytes, None] = field(
+        default_factory=dict
+    )  # exactly the keys that name this lease; in put order
+
+
+class Machine:
+    """Deterministic: the same commands in the same order give the same state and answers on every node."""
+
+    def __init__(self, *, history_changes_max: int = HISTORY_CHANGES_MAX) -> None:
+        self.revision = FIRST_REVISION  # never decreases; one more per command that changes a key
+        self.applied = Index(0)  # the log index of the newest command applied
+        self.compacted = FIRST_REVISION  # changes at or below this revision may be missing from the history
+        self._values: dict[bytes, KeyValue] = {}
+        self._sorted: list[bytes] = []  # exactly the keys of _values, ascending
+        self._leases: dict[LeaseId, Lease] = {}
+        self._history: deque[Change] = deque()  # ascending by revision
+        self._history_max = history_changes_max
+        self._pending: list[Change] = []  # of the command being applied
+
+    # --- commands ----------------------------------------------------------------------------------------------------
+
+    def apply(self, index: Index, term: Term, command: Command) -> Outcome:
+        """Apply the log entry at `index`, which the leader of `term` proposed."""
+        invariant(
+            index > self.applied, "entries are applied once and in order", index=index, applied=self.applied
+        )
+        self.applied = index
+        match command:
+            case Put() | DeleteRange():
+                code, succeeded, results = self._branch((command,), succeeded=True)
+            case Txn():
+                succeeded = all(self._holds(condition) for condition in command.conditions)
+                code, succeeded, results = self._branch(
+                    command.then if succeeded else command.orelse, succeeded=succeeded
+                )
+            case LeaseGrant():
+                code, succeeded, results = self._grant(command), True, ()
+            case LeaseRevoke(id=lease):
+                code, succeeded, results = self._end(lease), True, ()
+            case LeaseExpire(id=lease, term=proposed):
+                # An expiry that a leader of an earlier term decided is no longer its to decide (etcd #15247; P58).
+                code, succeeded, results = (
+                    (self._end(lease) if proposed == term else Code.EXPIRE_STALE),
+                    True,
+                    (),
+                )
+            case _:
+                assert_never(command)
+        changes, self._pending = self._pending, []
+        if changes:
+            self.revision = changes[-1].revision
+            self._remember(changes)
+        return Outcome(Result(code, self.revision, succeeded, results), changes)
+
+    def skip(self, index: Index) -> None:
+        """An entry without a command (a leader's no-op) was applied."""
+        invariant(
+            index > self.applied, "entries are applied once and in order", index=index, applied=self.applied
+        )
+        self.applied = index
+
+    def query(self, query: Query) -> Result:
+        """Answer from the present state, changing nothing."""
+        if isinstance(query, Range):
+            return Result(Code.OK, self.revision, True, (self._range(query),))
+        succeeded = all(self._holds(condition) for condition in query.conditions)
+        branch = query.then if succeeded else query.orelse
+        found = []
+        for operation in branch:
+            invariant(isinstance(operation, Range), "a query only reads", operation=operation)
+            assert isinstance(operation, Range)
+            found.append(self._range(operation))
+        return Result(Code.OK, self.revision, succeeded, tuple(found))
+
+    def _branch(
+        self, operations: Sequence[Operation], *, succeeded: bool
+    ) -> tuple[Code, bool, tuple[OperationResult, ...]]:
+        """All of them or, when a lease is gone, none."""
+        if any(
+            isinstance(o, Put) and o.lease != NO_LEASE and o.lease not in self._leases for o in operations
+        ):
+            return Code.LEASE_NOT_FOUND, succeeded, ()
+        return Code.OK, succeeded, tuple(self._do(operation) for operation in operations)
+
+    def _do(self, operation: Operation) -> OperationResult:
+        match operation:
+            case Put():
+                self._put(operation)
+                return OperationResult()
+            case DeleteRange(key, end):
+                gone = tuple(self._values[k] for k in self._keys(key, end))
+                for found in gone:
+                    self._delete(found.key)
+                return OperationResult(gone)
+            case Range():
+                return self._range(operation)
+            case _:
+                assert_never(operation)
+
+    # --- keys --------------------------------------------------------------------------------------------------------
+
+    @property
+    def _next_revision(self) -> Revision:
+        """The revision of everything that the command being applied changes."""
+        return Revision(self.revision + 1)
+
+    def _put(self, put: Put) -> None:
+        revision, old = self._next_revision, self._values.get(put.key)
+        if old is None:
+            insort(self._sorted, put.key)
+            new = KeyValue(put.key, put.value, revision, revision, 1, put.lease)
+        else:
+            self._detach(old)
+            new = KeyValue(put.key, put.value, old.create_revision, revision, old.version + 1, put.lease)
+        self._values[put.key] = new
+        if put.lease != NO_LEASE:
+            self._leases[put.lease].keys[put.key] = None
+        self._pending.append(Change(revision, put.key, put.value, new.create_revision))
+
+    def _delete(self, key: bytes) -> None:
+        self._detach(self._values.pop(key))
+        del self._sorted[bisect_left(self._sorted, key)]
+        self._pending.append(Change(self._next_revision, key, None, Revision(0)))
+
+    def _detach(self, value: KeyValue) -> None:
+        if value.lease != NO_LEASE:
+            del self._leases[value.lease].keys[value.key]
+
+    def _keys(self, key: bytes, end: bytes | None) -> Sequence[bytes]:
+        if end is None:
+            return (key,) if key in self._values else ()
+        return self._sorted[bisect_left(self._sorted, key) : bisect_left(self._sorted, end)]
+
+    def _range(self, query: Range) -> OperationResult:
+        keys = self._keys(query.key, query.end)
+        return OperationResult(
+            tuple(self._values[key] for key in (keys[: query.limit] if query.limit else keys))
+        )
+
+    def _holds(self, condition: Condition) -> bool:
+        if condition.end is None:
+            return _compares(self._values.get(condition.key), condition)
+        return all(
+            _compares(self._values[key], condition) for key in self._keys(condition.key, condition.end)
+        )
+
+    # --- leases ------------------------------------------------------------------------------------------------------
+
+    def leases(self) -> Sequence[tuple[LeaseId, int]]:
+        """Every live lease with its ttl in nanoseconds, in the order in which they were granted."""
+        return [(lease, held.ttl_ns) for lease, held in self._leases.items()]
+
+    def lease_ttl_ns(self, lease: LeaseId) -> int | None:
+        """The ttl of a live lease; None when there is none of that id."""
+        held = self._leases.get(lease)
+        return None if held is None else held.ttl_ns
+
+    def _grant(self, grant: LeaseGrant) -> Code:
+        held = self._leases.get(grant.id)
+        if held is None:
+            self._leases[grant.id] = Lease(grant.ttl_ns)
+            return Code.OK
+        return Code.OK if held.ttl_ns == grant.ttl_ns else Code.LEASE_EXISTS
+
+    def _end(self, lease: LeaseId) -> Code:
+        held = self._leases.get(lease)
+        if held is None:
+            return Code.LEASE_NOT_FOUND
+        for key in sorted(held.keys):
+            self._delete(key)
+        del self._leases[lease]
+        return Code.OK
+
+    # --- history -----------------------------------------------------------------------------------------------------
+
+    def changes(self, key: bytes, end: bytes | None, after: Revision) -> Sequence[Change]:
+        """Every change of the range after that revision, in order.
+
+        Raises Compacted when some of them are no longer kept.
+        """
+        if after < self.compacted:
+            raise Compacted(
+                f"changes up to revision {self.compacted} are compacted; asked for those after {after}"
+            )
+        found: list[Change] = []
+        for change in reversed(self._history):
+            if change.revision <= after:
+                break
+            if change.key == key if end is None else key <= change.key < end:
+                found.append(change)
+        found.reverse()
+        return found
+
+    def _remember(self, changes: Sequence[Change]) -> None:
+        self._history.extend(changes)
+        while len(self._history) > self._history_max:
+            self.compacted = self._history.popleft().revision
+
+    # -----------------------------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> tuple[object, ...]:
+        """The whole state as plain values, in canonical order: equal on all nodes that applied the same log."""
+        return (
+            self.revision,
+            tuple(self._values[key] for key in self._sorted),
+            tuple(
+                (lease, held.ttl_ns, tuple(sorted(held.keys))) for lease, held in sorted(self._leases.items())
+            ),
+        )
+
+    def invariants(self) -> None:
+        """Raises InvariantViolated when the state contradicts itself."""
+        invariant(self._sorted == sorted(self._values), "the sorted keys are the keys")
+        for key, value in self._values.items():
+            invariant(
+                value.create_revision <= value.mod_revision <= self.revision, "create <= mod <= now", key=key
+            )
+            invariant(
+                1 <= value.version <= value.mod_revision - value.create_revision + 1,
+                "one version per put",
+                key=key,
+            )
+            if value.lease != NO_LEASE:
+                invariant(value.lease in self._leases, "a key's lease lives", key=key)
+                invariant(key in self._leases[value.lease].keys, "a lease knows its keys", key=key)
+        attached = sum(len(held.keys) for held in self._leases.values())
+        named = sum(value.lease != NO_LEASE for value in self._values.values())
+        invariant(
+            attached == named, "a lease holds no key that does not name it", attached=attached, named=named
+        )
+        invariant(len(self._history) <= self._history_max, "the history is bounded")
+        invariant(not self._pending, "nothing is half applied")
+
+
+def _compares(value: KeyValue | None, condition: Condition) -> bool:
+    operand = condition.operand
+    if condition.target is Compare.VALUE:
+        return value is not None and isinstance(operand, bytes) and _is(condition.op, value.value, operand)
+    if not isinstance(operand, int):
+        return False
+    match condition.target:
+        case Compare.CREATE:
+            actual = value.create_revision if value else 0
+        case Compare.MOD:
+            actual = value.mod_revision if value else 0
+        case Compare.VERSION:
+            actual = value.version if value else 0
+        case Compare.LEASE:
+            actual = value.lease if value else 0
+        case _:
+            assert_never(condition.target)
+    return _is(condition.op, actual, operand)
+
+
+def _is(op: Is, left: int | bytes, right: int | bytes) -> bool:
+    match op:
+        case Is.EQUAL:
+            return left == right
+        case Is.NOT_EQUAL:
+            return left != right
+        case Is.GREATER:
+            return left > right  # type: ignore[operator]  # both are ints or both are bytes
+        case Is.LESS:
+            return left < right  # type: ignore[operator]
+        case _:
+            assert_never(op)
