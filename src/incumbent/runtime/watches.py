@@ -1,0 +1,87 @@
+"""Wake-ups for changes in key ranges of one machine: merged, bounded, without a gap."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from incumbent.errors import Compacted, Overloaded, WatchLost
+from incumbent.ids import Revision
+from incumbent.kv.api import Change
+
+WATCHES_MAX: Final = 10_000
+
+
+class History(Protocol):
+    """What a watch needs of the machine."""
+
+    def changes(self, key: bytes, end: bytes | None, after: Revision) -> Sequence[Change]:
+        """The changes in the range after the revision. Raises Compacted."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class _Watch:
+    key: bytes
+    end: bytes | None
+    after: Revision
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def covers(self, change: Change) -> bool:
+        if change.revision <= self.after:
+            return False
+        if self.end is None:
+            return change.key == self.key
+        return self.key <= change.key < self.end
+
+
+class Watches:
+    """All watches of one driver. Each holds one flag, so a slow watcher costs nothing but its own delay."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._watches: set[_Watch] = set()
+        self._ended = False
+
+    @property
+    def count(self) -> int:
+        return len(self._watches)
+
+    async def watch(self, key: bytes, end: bytes | None, after: Revision) -> AsyncIterator[None]:
+        """Yields once for all changes so far, then once or more whenever there are new ones."""
+        if len(self._watches) >= WATCHES_MAX:
+            raise Overloaded(f"there are {WATCHES_MAX} watches on this voter already")
+        watch = _Watch(key, end, after)
+        # History first, then wait: nothing can be applied between these lines, so nothing is missed.
+        try:
+            if self._history.changes(key, end, after):
+                watch.woken.set()
+        except Compacted as error:
+            raise WatchLost(f"the history after revision {after} is no longer kept") from error
+        self._watches.add(watch)
+        try:
+            while True:
+                if self._ended:
+                    raise WatchLost("this voter has stopped")
+                await watch.woken.wait()
+                watch.woken.clear()
+                if not self._ended:
+                    yield None
+        finally:
+            self._watches.discard(watch)
+
+    def wake(self, changes: Sequence[Change]) -> None:
+        """These changes were applied."""
+        if not changes:
+            return
+        for watch in self._watches:
+            if not watch.woken.is_set() and any(map(watch.covers, changes)):
+                watch.woken.set()
+
+    def end(self) -> None:
+        """Every watch, now and later, ends with WatchLost."""
+        self._ended = True
+        for watch in self._watches:
+            watch.woken.set()
