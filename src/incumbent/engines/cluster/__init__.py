@@ -1,0 +1,108 @@
+"""The engine on a cluster of our own: this process embeds one of its voters.
+
+    cluster:///data/dir?cluster=app&node=a&peers=a@127.0.0.1:7001,b@127.0.0.1:7002,c@127.0.0.1:7003
+
+Optional: ``heartbeat_ms`` and ``election_ms`` (the least election timeout; the greatest is twice that), and ``insecure=1``,
+without which only loopback is listened on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from incumbent.engines.api import Engine
+from incumbent.engines.url import EngineUrl
+from incumbent.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from incumbent.runtime.config import VoterConfig
+
+OPTIONS: Final = ("cluster", "node", "peers", "heartbeat_ms", "election_ms", "insecure")
+EXAMPLE: Final = "cluster:///data/dir?cluster=app&node=a&peers=a@host:7001,b@host:7002,c@host:7003"
+NS_PER_MS: Final = 1_000_000
+
+
+async def connect(url: str) -> Engine:
+    """Start a voter on the directory that `url` names and wait until its cluster is formed: for the first start of a
+    cluster, that is until every voter was heard. `close` stops it.
+
+    Raises InvalidInput naming the part of the URL and the fix, before anything is written; IdentityMismatch and
+    StorageCorrupt when the directory is another node's or damaged.
+    """
+    config = parse(url)
+    from incumbent.engines.cluster.voter_link import open_engine
+
+    return await open_engine(config)
+
+
+def parse(url: str) -> VoterConfig:
+    """What `url` says of the voter to be embedded. Raises InvalidInput."""
+    parsed = EngineUrl.parse(url)
+    if parsed.hosts:
+        raise InvalidInput(
+            "url",
+            "names hosts, and a client without a voter of its own comes with a later release",
+            f"embed a voter: {EXAMPLE}",
+        )
+    parsed.allow_options(OPTIONS)
+    if parsed.user is not None or parsed.password is not None:
+        raise InvalidInput("url", "names a user, and a cluster has none", f"write {EXAMPLE}")
+    if not parsed.path.startswith("/") or not parsed.path.strip("/") or "\0" in parsed.path:
+        raise InvalidInput("url", "names no data directory", f"write {EXAMPLE}")
+    for option in ("cluster", "node", "peers"):
+        if not parsed.options.get(option):
+            raise InvalidInput(option, "is missing", f"write {EXAMPLE}")
+    from pathlib import Path
+
+    from incumbent.consensus.api import Timing
+    from incumbent.runtime.config import VoterConfig, check_config
+
+    default = Timing()
+    election_ns = _milliseconds(parsed, "election_ms", default.election_timeout_min_ns)
+    config = VoterConfig(
+        cluster=parsed.options["cluster"],
+        node=parsed.options["node"],
+        data_dir=Path(parsed.path),
+        peers=_peers(parsed.options["peers"]),
+        timing=Timing(
+            heartbeat_ns=_milliseconds(parsed, "heartbeat_ms", default.heartbeat_ns),
+            election_timeout_min_ns=election_ns,
+            election_timeout_max_ns=2 * election_ns,
+        ),
+        insecure=_flag(parsed, "insecure"),
+    )
+    check_config(config)
+    return config
+
+
+def _peers(text: str) -> dict[str, tuple[str, int]]:
+    voters: dict[str, tuple[str, int]] = {}
+    for peer in text.split(","):
+        name, at, address = peer.partition("@")
+        host, colon, port = address.rpartition(":")
+        if host.startswith("[") and host.endswith("]"):  # an IPv6 address: its colons are its own
+            host = host[1:-1]
+        elif ":" in host:
+            host = ""
+        if not (name and at and host and colon and port.isascii() and port.isdigit() and len(port) <= 5):
+            raise InvalidInput("peers", f"{peer[:80]!r} is no voter", "write each as name@host:port")
+        if name in voters:
+            raise InvalidInput("peers", f"{name[:80]!r} comes twice", "name each voter once")
+        voters[name] = host, int(port)
+    return voters
+
+
+def _milliseconds(url: EngineUrl, option: str, default_ns: int) -> int:
+    text = url.options.get(option)
+    if text is None:
+        return default_ns
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:10]) <= 60_000 and len(text) <= 10):
+        raise InvalidInput(option, f"{text[:20]!r} is no duration", "give whole milliseconds, 1 to 60000")
+    return int(text) * NS_PER_MS
+
+
+def _flag(url: EngineUrl, option: str) -> bool:
+    text = url.options.get(option, "0")
+    if text not in ("0", "1"):
+        raise InvalidInput(option, f"{text[:20]!r} is neither yes nor no", "write 1, or leave it out")
+    return text == "1"

@@ -1,0 +1,32 @@
+"""What the engine needs of a cluster: a client to ask it, and the local voter's machine to watch.
+
+The engine's tests link it to a machine in memory; `connect` links it to an embedded voter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from incumbent.ids import LeaseId, Revision
+from incumbent.kv.api import NO_LEASE, Command, Query, Result
+
+
+class Link(Protocol):
+    async def submit(self, command: Command, *, timeout: float) -> Result:
+        """Have `command` applied. Raises EngineUnavailable (certainly not applied), OutcomeUnknown, Overloaded."""
+        ...
+
+    async def read(self, query: Query, *, lease: LeaseId = NO_LEASE, timeout: float) -> Result:
+        """A linearizable read; with `lease`, only while that lease's expiry is not under way. Raises as `submit`."""
+        ...
+
+    async def renew(self, lease: LeaseId, *, timeout: float) -> Result:
+        """Extend a lease by its full ttl, counted no sooner than this call. Raises as `submit`."""
+        ...
+
+    def watch(self, key: bytes, end: bytes | None, after: Revision) -> AsyncIterator[None]:
+        """Wake-ups for changes in a key range after a revision. Raises WatchLost, also when the link is closed."""
+        ...
+
+    async def close(self) -> None: ...
