@@ -1,0 +1,360 @@
+"""One voter: a consensus replica, the machine that it feeds, the requests in flight, and lease expiry. PURE.
+
+The driver calls, in this order and no other::
+
+    receive / submit / read / renew / deadline_passed*  →  ready  →  send now, persist, send messages  →  advance
+
+Requests are taken at any time and answered only by `advance`, each exactly once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import count
+from random import Random
+from typing import Final
+
+from incumbent.consensus.api import (
+    Committed,
+    DeadlinePassed,
+    Leadership,
+    Membership,
+    Message,
+    PeerLost,
+    Placed,
+    Proposed,
+    ReadReady,
+    ReadRequested,
+    Ready,
+    Received,
+    Role,
+    Saved,
+    Timing,
+)
+from incumbent.consensus.raft.replica import Raft
+from incumbent.errors import invariant
+from incumbent.ids import Index, LeaseId, NodeId, RequestId, Term
+from incumbent.kv.api import (
+    NO_LEASE,
+    Change,
+    Code,
+    Command,
+    LeaseExpire,
+    LeaseGrant,
+    LeaseRevoke,
+    Query,
+    Result,
+    decode,
+    encode,
+)
+from incumbent.kv.machine import Machine
+from incumbent.node.api import (
+    Applied,
+    Done,
+    NodeReady,
+    NodeStatus,
+    Outcome,
+    Refused,
+    RefusedReason,
+    Unknown,
+)
+from incumbent.node.leases import LeaseDeadlines
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one node takes on."""
+
+    requests_max: int = 65_536  # in flight, of all kinds
+    command_bytes_max: int = 4 * 1024 * 1024  # one encoded command
+
+
+@dataclass(slots=True)
+class _Renewal:
+    request: RequestId
+    lease: LeaseId
+    received_ns: int
+
+
+@dataclass(slots=True)
+class _Read:
+    query: Query
+    lease: LeaseId  # refused while this one is expiring
+
+
+@dataclass(slots=True)
+class _InFlight:
+    """Every request that is not answered yet, by what it waits for."""
+
+    submitted: set[RequestId] = field(default_factory=set)  # proposed, no place known yet
+    placed: dict[Index, tuple[RequestId, Term]] = field(default_factory=dict)
+    reads: dict[RequestId, _Read] = field(default_factory=dict)  # until their index is known
+    readable: list[tuple[Index, RequestId, _Read]] = field(default_factory=list)  # until it is applied
+    renewals: list[_Renewal] = field(default_factory=list)  # in no round yet
+    rounds: dict[RequestId, list[_Renewal]] = field(default_factory=dict)  # by the round's own request
+    confirmed: list[tuple[Index, list[_Renewal]]] = field(default_factory=list)  # until the index is applied
+
+    def count(self) -> int:
+        return (
+            len(self.submitted)
+            + len(self.placed)
+            + len(self.reads)
+            + len(self.readable)
+            + len(self.renewals)
+            + sum(map(len, self.rounds.values()))
+            + sum(len(renewals) for _, renewals in self.confirmed)
+        )
+
+
+NOTHING: Final = Ready()
+"""Stands for a Ready when only answers are to be handed out."""
+EXPIRY_RETRY_NS: Final = 10_000_000
+"""When the replica has no room for an expiry, it is proposed again after this long."""
+OWN_REQUESTS_FROM: Final = -1
+"""The node's own requests (rounds, expiries) count down from here; callers' ids are not negative."""
+
+
+class Node:
+    """See the module's docstring; outcomes are described in node/api.py."""
+
+    def __init__(
+        self,
+        me: NodeId,
+        membership: Membership,
+        saved: Saved,
+        *,
+        random: Random,
+        now_ns: int,
+        timing: Timing = Timing(),
+        limits: Limits = Limits(),
+    ) -> None:
+        self.machine = Machine()
+        self._replica = Raft(me, membership, saved, random=random, now_ns=now_ns, timing=timing)
+        self._limits = limits
+        self._leases = LeaseDeadlines()
+        self._flight = _InFlight()
+        self._expiries: dict[RequestId, LeaseId] = {}  # proposed by this node, until placed or refused
+        self._own_requests = count(OWN_REQUESTS_FROM, -1)
+        self._leadership = Leadership(Role.FOLLOWER, self._replica.status().term, None, serving=False)
+        self._outstanding: Ready | None = None
+        self._answers: list[tuple[RequestId, Outcome]] = []  # decided, handed out by the next advance
+
+    # --- what happens to the node --------------------------------------------------------------------------------
+
+    def receive(self, sender: NodeId, message: Message, now_ns: int) -> None:
+        """A message from another voter."""
+        self._replica.step(Received(sender, message), now_ns)
+
+    def peer_lost(self, peer: NodeId, now_ns: int) -> None:
+        """A hint that the peer's process is gone."""
+        self._replica.step(PeerLost(peer), now_ns)
+
+    def submit(self, request: RequestId, command: Command, now_ns: int) -> None:
+        """Have a command applied on every node."""
+        data = encode(command)
+        if len(data) > self._limits.command_bytes_max:
+            self._answer(request, Refused(RefusedReason.TOO_LARGE))
+        elif self._has_room(request):
+            self._flight.submitted.add(request)
+            self._replica.step(Proposed(request, data), now_ns)
+
+    def read(self, request: RequestId, query: Query, now_ns: int, *, lease: LeaseId = NO_LEASE) -> None:
+        """Answer a query linearizably. With `lease`, only while that lease is not expiring."""
+        if self._has_room(request):
+            self._flight.reads[request] = _Read(query, lease)
+            self._replica.step(ReadRequested(request), now_ns)
+
+    def renew(self, request: RequestId, lease: LeaseId, now_ns: int) -> None:
+        """Extend a lease to now + its ttl, once a quorum has confirmed that this node still leads. All renewals that come
+        in before one ready() share one round, so they cost no log entry and no fsync."""
+        if self._has_room(request):
+            self._flight.renewals.append(_Renewal(request, lease, now_ns))
+            self._leases.hold(lease)
+
+    def deadline_passed(self, now_ns: int) -> None:
+        """`deadline_ns` was reached. An early call does nothing."""
+        self._replica.step(DeadlinePassed(), now_ns)
+        if self._leadership.serving:
+            for lease in self._leases.due(now_ns):
+                own = RequestId(next(self._own_requests))
+                self._expiries[own] = lease
+                self._replica.step(Proposed(own, encode(LeaseExpire(lease, self._leadership.term))), now_ns)
+
+    @property
+    def deadline_ns(self) -> int:
+        """When to call deadline_passed. Re-read it after every call."""
+        lease_ns = self._leases.next_ns
+        return self._replica.deadline_ns if lease_ns is None else min(self._replica.deadline_ns, lease_ns)
+
+    def _has_room(self, request: RequestId) -> bool:
+        invariant(request >= 0, "callers' request ids are not negative", request=request)
+        if self._flight.count() < self._limits.requests_max:
+            return True
+        self._answer(request, Refused(RefusedReason.OVERLOADED))
+        return False
+
+    def _answer(self, request: RequestId, outcome: Outcome) -> None:
+        self._answers.append((request, outcome))
+
+    # --- what is to be done --------------------------------------------------------------------------------------
+
+    def ready(self) -> NodeReady | None:
+        """Take what is to be sent and persisted; None while one is outstanding or nothing is to be done."""
+        if self._outstanding is not None:
+            return None
+        if self._flight.renewals:
+            own = RequestId(next(self._own_requests))
+            self._flight.rounds[own], self._flight.renewals = self._flight.renewals, []
+            self._replica.step(ReadRequested(own), self._flight.rounds[own][-1].received_ns)
+        ready = self._replica.ready()
+        if ready is None:
+            if not self._answers:
+                return None
+            ready = NOTHING
+        self._outstanding = ready
+        return NodeReady(ready.now, ready.record, ready.messages)
+
+    def advance(self, now_ns: int) -> Applied:
+        """The last NodeReady is durable and sent: apply, read, take note of leadership, answer."""
+        ready = self._outstanding
+        invariant(ready is not None, "advance follows ready")
+        assert ready is not None
+        self._outstanding = None
+        for placed in ready.placed:
+            self._place(placed)
+        changes: list[Change] = []
+        for committed in ready.committed:
+            changes += self._apply(committed, now_ns)
+        if ready.leadership is not None:
+            self._lead(ready.leadership, now_ns)
+        for request in ready.refused:
+            self._refuse(request, now_ns)
+        for read in ready.reads:
+            self._confirm(read)
+        self._serve()
+        if ready is not NOTHING:
+            self._replica.advance()
+        answers, self._answers = self._answers, []
+        return Applied(answers, self.machine.revision, changes, ready.leadership, ready.notes)
+
+    # --- the steps of advance ------------------------------------------------------------------------------------
+
+    def _place(self, placed: Placed) -> None:
+        if placed.request in self._expiries:
+            del self._expiries[placed.request]
+        else:
+            self._flight.submitted.discard(placed.request)
+            self._flight.placed[placed.index] = (placed.request, placed.term)
+
+    def _apply(self, committed: Committed, now_ns: int) -> list[Change]:
+        result, changes = None, []
+        if committed.data is None:
+            self.machine.skip(committed.index)
+        else:
+            command = decode(committed.data)
+            result, made = self.machine.apply(committed.index, committed.term, command)
+            changes = list(made)
+            self._note_lease(command, result, now_ns)
+        waiting = self._flight.placed.pop(committed.index, None)
+        if waiting is not None:
+            request, term = waiting
+            # Another term at this index: the proposal was overwritten and can never be applied.
+            done = result is not None and committed.term == term
+            self._answer(request, Done(result) if done and result is not None else self._not_leader())
+        return changes
+
+    def _note_lease(self, command: Command, result: Result, now_ns: int) -> None:
+        if not self._leadership.serving:
+            return
+        if isinstance(command, LeaseGrant) and result.code is Code.OK:
+            self._leases.granted(command.id, command.ttl_ns, now_ns)
+        elif isinstance(command, LeaseRevoke | LeaseExpire) and result.code is not Code.EXPIRE_STALE:
+            self._leases.ended(command.id)
+
+    def _lead(self, leadership: Leadership, now_ns: int) -> None:
+        before, self._leadership = self._leadership, leadership
+        if leadership.role is not Role.LEADER:
+            # Placed and not applied: the next leader may commit them or overwrite them. Nobody here can tell.
+            for request, _ in self._flight.placed.values():
+                self._answer(request, Unknown())
+            self._flight.placed.clear()
+        if not leadership.serving:
+            self._expiries.clear()
+            self._leases.stop()
+        elif not before.serving or before.term != leadership.term:
+            self._expiries.clear()
+            self._leases.start(self.machine.leases(), now_ns)
+
+    def _refuse(self, request: RequestId, now_ns: int) -> None:
+        """The replica never took it up: certainly not done."""
+        if request in self._expiries:
+            self._leases.postpone(self._expiries.pop(request), now_ns + EXPIRY_RETRY_NS)
+        elif request in self._flight.rounds:
+            for renewal in self._flight.rounds.pop(request):
+                self._leases.decide(renewal.lease, None)
+                self._answer(renewal.request, self._not_leader())
+        elif request >= 0:
+            self._flight.submitted.discard(request)
+            self._flight.reads.pop(request, None)
+            self._answer(request, self._not_leader())
+
+    def _confirm(self, read: ReadReady) -> None:
+        renewals = self._flight.rounds.pop(read.request, None)
+        if renewals is not None:
+            self._flight.confirmed.append((read.index, renewals))
+        else:
+            self._flight.readable.append((read.index, read.request, self._flight.reads.pop(read.request)))
+
+    def _serve(self) -> None:
+        """Answer every read and renewal whose index is applied."""
+        applied = self.machine.applied
+        readable, self._flight.readable = self._flight.readable, []
+        for index, request, read in readable:
+            if index > applied:
+                self._flight.readable.append((index, request, read))
+            elif read.lease != NO_LEASE and not self._leadership.serving:
+                self._answer(request, self._not_leader())
+            elif read.lease != NO_LEASE and self._leases.expiring(read.lease):
+                self._answer(request, Refused(RefusedReason.LEASE_EXPIRING, self._leadership.leader))
+            else:
+                self._answer(request, Done(self.machine.query(read.query)))
+        confirmed, self._flight.confirmed = self._flight.confirmed, []
+        for index, renewals in confirmed:
+            if index > applied:
+                self._flight.confirmed.append((index, renewals))
+            else:
+                for renewal in renewals:
+                    self._answer(renewal.request, self._renew(renewal))
+
+    def _renew(self, renewal: _Renewal) -> Outcome:
+        ttl_ns = self.machine.lease_ttl_ns(renewal.lease)
+        if not self._leadership.serving:
+            outcome: Outcome = self._not_leader()
+        elif ttl_ns is None:
+            outcome = Done(Result(Code.LEASE_NOT_FOUND, self.machine.revision))
+        elif self._leases.expiring(renewal.lease):
+            outcome = Refused(RefusedReason.LEASE_EXPIRING, self._leadership.leader)
+        else:
+            self._leases.decide(renewal.lease, renewal.received_ns + ttl_ns)
+            return Done(Result(Code.OK, self.machine.revision))
+        self._leases.decide(renewal.lease, None)
+        return outcome
+
+    def _not_leader(self) -> Refused:
+        return Refused(RefusedReason.NOT_LEADER, self._leadership.leader)
+
+    # -----------------------------------------------------------------------------------------------------------------
+
+    def status(self) -> NodeStatus:
+        """This voter at this moment."""
+        leases = len(self.machine.leases())
+        return NodeStatus(self._replica.status(), self.machine.revision, leases, self._flight.count())
+
+    def invariants(self) -> None:
+        """Raises InvariantViolated when the state contradicts itself."""
+        self._replica.invariants()
+        self.machine.invariants()
+        self._leases.invariants()
+        invariant(self.machine.applied <= self._replica.status().commit, "only what is committed is applied")
+        if self._leadership.role is not Role.LEADER:
+            invariant(not self._flight.placed, "only a leader has proposals in the log")
