@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import fields
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 from incumbent.engines.api import Guarantees
@@ -22,7 +21,6 @@ def declared() -> dict[str, Guarantees]:
     return {
         scheme: import_module(f"{package}.guarantees").GUARANTEES
         for scheme, package in sorted(BUILT_IN.items())
-        if find_spec(package) is not None
     }
 
 
@@ -59,6 +57,12 @@ def test_every_declared_field_is_explained() -> None:
     before, _, after = split(PAGE.read_text())
     missing = [f.name for f in fields(Guarantees) if f"- `{f.name}`" not in before + after]
     assert missing == []
+
+
+def test_every_option_is_documented() -> None:
+    page = PAGE.read_text()
+    options = {o for package in BUILT_IN.values() for o in import_module(package).OPTIONS}
+    assert sorted(o for o in options if f"| `{o}` |" not in page) == []
 
 
 if __name__ == "__main__":

@@ -3,6 +3,9 @@
 A pid alone is reused; with its start time it is unique within one boot. In another pid namespace the number means
 another process, so there nothing is proven and the TTL alone protects. A forked child has a pid of its own and is not
 the holder; a process that calls exec keeps pid and start time and still is.
+
+Here a stranger's word decides who leads, so only the kernel's "no such process" or another start time counts: a start
+time that cannot be read, as with a /proc mounted with hidepid, proves nothing.
 """
 
 from __future__ import annotations
