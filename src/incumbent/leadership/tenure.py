@@ -161,6 +161,11 @@ class Lease:
         """When to send the next renewal, if none is in flight."""
         return self._next_ns
 
+    def want_fresh(self, now_ns: int) -> None:
+        """Somebody waits for a fresh lease: send the next renewal at once, unless this is the pause after a failure."""
+        if not self._failures:
+            self._next_ns = min(self._next_ns, now_ns)
+
     def renewal_sent(self, now_ns: int) -> int:
         """A renewal is about to be sent: read the clock, call this, then send. Returns the renewal's number."""
         invariant(self._started_ns is None, "renewals never overlap", number=self._number)

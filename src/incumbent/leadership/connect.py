@@ -1,0 +1,199 @@
+"""The way in: from a URL to a cluster object, and out again in the right order."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from random import Random
+from typing import TYPE_CHECKING, Final
+
+from incumbent.engines import registry
+from incumbent.engines.api import Engine, Guarantees, Ref
+from incumbent.engines.inputs import check_ttl
+from incumbent.engines.url import scheme_of
+from incumbent.errors import IncumbentError, InvalidInput, Unsupported
+from incumbent.leadership.campaign import Office
+from incumbent.leadership.election import Election
+from incumbent.leadership.events import Listener
+from incumbent.leadership.keeper import DeathWatch, Sessions
+from incumbent.leadership.tenure import Reason
+from incumbent.leadership.world import Tasks, World, log
+
+if TYPE_CHECKING:
+    from incumbent.guardian.supervisor import Guardian
+
+DRAIN_S_MAX: Final = 30.0
+"""How long closing waits for bodies that were cancelled. A session whose body still runs then is left to its TTL."""
+
+
+def connect(
+    url: str | None = None,
+    *,
+    ttl: float = 5.0,
+    require: Iterable[str] = (),
+    guardian: bool | None = None,
+    engine: Engine | None = None,
+    world: World | None = None,
+) -> AbstractAsyncContextManager[Cluster]:
+    """``async with incumbent.connect("local:///var/lib/app") as cluster:``
+
+    - `ttl`: seconds after which a silent leader is given up. Honoured exactly, or refused.
+    - `require`: guarantees (fields of `Guarantees`) without which you would rather not run.
+    - `guardian`: True = a helper process ends this one's sessions as soon as the kernel says that it is dead; False =
+      none; None = one where the engine does not see that by itself and the platform can.
+    - `engine`: an engine object instead of a URL; it stays yours to close. `world`: another clock, for tests.
+
+    Leaving the block ends all terms (bodies are cancelled and awaited), then the sessions.
+    Raises InvalidInput before anything is done, Unsupported for what cannot be had, EngineUnavailable.
+    """
+    check_ttl(ttl)
+    if (url is None) == (engine is None):
+        raise InvalidInput("url", "one of a URL and an engine object is needed", "give exactly one")
+    if engine is not None and guardian:
+        raise InvalidInput(
+            "guardian", "needs the URL's scheme to end sessions by", "give a URL, not an engine"
+        )
+    if engine is not None and tuple(require):
+        raise InvalidInput(
+            "require", "is for engines that a URL names", "look at the engine's own guarantees"
+        )
+    if url is not None:
+        scheme_of(url)
+    return _connected(url, ttl, require=tuple(require), guardian=guardian, engine=engine, world=world)
+
+
+class Cluster:
+    """What `connect` gives: elections on one engine, kept alive by one heartbeat per session."""
+
+    def __init__(self, office: Office) -> None:
+        self._office = office
+        # Unique per process start, also when names of hosts and processes come back (P6).
+        self._candidate = f"{os.uname().nodename}-{os.getpid()}-{os.urandom(4).hex()}"
+
+    @property
+    def guarantees(self) -> Guarantees:
+        """What the engine declares."""
+        return self._office.engine.guarantees
+
+    def election(
+        self,
+        name: str,
+        *,
+        candidate: str | None = None,
+        fenced: bool = False,
+        listener: Listener | None = None,
+    ) -> Election:
+        """The election called `name`. Costs nothing and touches nothing.
+
+        - `candidate`: this candidate's name for others to see; by default unique per process start.
+        - `fenced`: True when every resource checks tokens; then a dead leader's successor does not wait RELEASE_DELAY_S.
+        - `listener`: called on the event loop with each TermEvent of this candidate, in order; must not block.
+
+        Raises InvalidInput for a name that is empty, too long, or not UTF-8.
+        """
+        self._office.check_open()
+        return Election(
+            self._office,
+            name=name,
+            candidate=self._candidate if candidate is None else candidate,
+            fenced=fenced,
+            listener=listener,
+        )
+
+
+@asynccontextmanager
+async def _connected(
+    url: str | None,
+    ttl: float,
+    *,
+    require: tuple[str, ...],
+    guardian: bool | None,
+    engine: Engine | None,
+    world: World | None,
+) -> AsyncIterator[Cluster]:
+    pid = os.getpid()
+    async with AsyncExitStack() as stack:
+        if world is None:
+            world = _real_world()
+            stack.callback(world.deadlines.close)
+        if engine is None:
+            assert url is not None
+            engine = await registry.connect(url, require=require)
+            stack.push_async_callback(engine.close)
+        death_watch = (
+            None if url is None else await _death_watch(scheme_of(url), engine, stack, wanted=guardian)
+        )
+        tasks = Tasks()
+        sessions = Sessions(engine, world, tasks, ttl=ttl, death_watch=death_watch)
+        office = Office(engine, world, sessions, tasks, ttl)
+        try:
+            yield Cluster(office)
+        finally:
+            if os.getpid() == pid:
+                await _close(office)
+            else:
+                stack.pop_all()  # a forked child: all of it is the parent's
+
+
+async def _close(office: Office) -> None:
+    """Terms end, bodies are cancelled and awaited, members leave, sessions end: in this order."""
+    office.closed = True
+    campaigns = tuple(office.campaigns)
+    for campaign in campaigns:
+        campaign.end(Reason.CLOSED)
+    try:
+        async with asyncio.timeout(DRAIN_S_MAX):
+            for campaign in campaigns:
+                await campaign.wait_body_ended()
+    except TimeoutError:
+        log.error(
+            "a body did not end within %s s of its cancellation; its session is left to its TTL", DRAIN_S_MAX
+        )
+    finally:
+        running = frozenset(c.keeper for c in office.campaigns if c.body_runs and c.keeper is not None)
+        await office.sessions.close(abandon=running)
+        await office.tasks.close()
+
+
+async def _death_watch(
+    scheme: str, engine: Engine, stack: AsyncExitStack, *, wanted: bool | None
+) -> DeathWatch | None:
+    if wanted is False or (wanted is None and engine.guarantees.detects_process_death):
+        return None
+    from incumbent.guardian.supervisor import Guardian
+
+    try:
+        guardian = await Guardian.start()
+    except Unsupported as error:
+        if wanted:
+            raise
+        log.warning("no guardian: %s", error)
+        return None
+    stack.push_async_callback(guardian.close)
+    return _Guarded(guardian, scheme)
+
+
+def _real_world() -> World:
+    from incumbent.runtime.clock import BoottimeClock, Deadlines
+
+    clock = BoottimeClock()
+    return World(clock, Deadlines(clock), Random(os.urandom(16)))
+
+
+class _Guarded:
+    """A guardian, for one engine's sessions. What it cannot do is said in the log: the TTL protects in any case."""
+
+    def __init__(self, guardian: Guardian, scheme: str) -> None:
+        self._guardian = guardian
+        self._scheme = scheme
+
+    async def watch(self, ref: Ref, release_delay: float) -> None:
+        try:
+            await self._guardian.watch(self._scheme, ref, release_delay)
+        except IncumbentError as error:
+            log.warning("this session is not guarded, the TTL alone protects: %s", error)
+
+    async def forget(self, ref: Ref) -> None:
+        await self._guardian.forget(ref)

@@ -1,0 +1,103 @@
+"""The public face of one election: stand in it, follow it, step back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Final, TypeVar
+
+from incumbent.engines.inputs import check_name
+from incumbent.errors import LeadershipLost
+from incumbent.leadership.campaign import Campaign, Office
+from incumbent.leadership.events import Listener
+from incumbent.leadership.observe import look, observe
+from incumbent.leadership.roll import Sighting, member_value
+from incumbent.leadership.tenure import RELEASED, Reason
+from incumbent.leadership.term import Term
+from incumbent.leadership.world import Backoff
+
+T = TypeVar("T")
+
+RELEASE_DELAY_S: Final = 1.0
+"""What a dead leader already sent may still arrive. This much time is put between it and its successor, unless every
+resource checks tokens (DESIGN §4.5)."""
+STAND_AGAIN_S_MAX: Final = 2.0
+
+
+class Election:
+    """One election, as one candidate of this process sees it. Made by `Cluster.election`; costs nothing by itself."""
+
+    def __init__(
+        self, office: Office, *, name: str, candidate: str, fenced: bool, listener: Listener | None
+    ) -> None:
+        self.name = check_name("name", name)
+        self.candidate = check_name("candidate", candidate)
+        self.fenced = fenced
+        self._office = office
+        self._listener = listener
+
+    def campaign(self, value: bytes = b"") -> Campaign:
+        """``async with election.campaign() as term:`` waits until elected, then runs the block as the leader.
+
+        The block is cancelled before the lease can expire, and then LeadershipLost(reason) is raised from the ``async
+        with``. A block that ends by itself ends the leadership cleanly, and its own exception propagates. `value` is
+        for observers. To wait no longer than so much, put it under ``asyncio.timeout``.
+
+        One candidacy of this cluster object stands per election; another waits for it to end.
+        Raises InvalidInput for a value too large, EngineUnavailable when the cluster object is closed meanwhile.
+        """
+        member_value(self.candidate, value)
+        return Campaign(
+            self._office,
+            election=self.name,
+            candidate=self.candidate,
+            value=value,
+            release_delay=0.0 if self.fenced else RELEASE_DELAY_S,
+            listener=self._listener,
+        )
+
+    async def run(self, work: Callable[[Term], Awaitable[T]], *, value: bytes = b"") -> T:
+        """Campaign, and call ``work(term)`` as the leader; after each loss, campaign again.
+
+        When `work` returns, so does this, with its result, and the leadership is resigned. An exception of `work`
+        propagates. `work` is called once per term, so make it safe to begin again.
+        """
+        backoff = Backoff(self._office.world.rng, max_s=STAND_AGAIN_S_MAX)
+        while True:
+            campaign = self.campaign(value)
+            try:
+                async with campaign as term:
+                    return await work(term)
+            except LeadershipLost:
+                # Another election's loss may pass through `work`; ours is the one for which our own term ended.
+                if campaign.ended_for in RELEASED - {Reason.RESIGNED}:
+                    raise
+            await backoff.pause()
+
+    def observe(self) -> AsyncGenerator[Sighting, None]:
+        """Yields who leads: a Leader, None (nobody), or UNKNOWN (contact lost). First as of now, then at each change.
+
+        Changes that follow faster than they are read are merged into the latest. Tokens never fall.
+        """
+        return observe(self._office, self.name)
+
+    async def leader(self) -> Sighting:
+        """Who leads now. UNKNOWN when the engine does not answer within a TTL."""
+        return await look(self._office, self.name)
+
+    async def resign(self) -> bool:
+        """End this process's leadership in this election. The block is cancelled, and the successor is let in when it
+        has ended; this call waits for that. True: there was one.
+
+        From inside the block it does not return: the block ends there, as by any other loss.
+        """
+        resigned = False
+        for campaign in tuple(self._office.campaigns):
+            if campaign.election == self.name and campaign.end(Reason.RESIGNED):
+                resigned = True
+                await asyncio.sleep(0)  # the body's own task is cancelled here
+                await campaign.wait_gone()
+        return resigned
+
+    def __repr__(self) -> str:
+        return f"<Election {self.name!r}, candidate {self.candidate!r}>"

@@ -1,0 +1,135 @@
+"""A term as its holder sees it, and the seat behind it: a tenure that several threads may ask and end.
+
+Three parties meet here: the event loop renews and ends, the alarm's thread ends at the deadline, and the body, in
+whatever thread it runs, asks. All of them go through one lock and read the clock inside it, so that no answer is older
+than the one before it: once anybody saw False, everybody sees False.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from incumbent.errors import LeadershipLost, invariant
+from incumbent.leadership.tenure import NS_PER_S, Reason, State, Tenure
+from incumbent.ports import Clock
+
+T = TypeVar("T")
+
+
+class Seat:
+    """The thread-safe form of a tenure that was elected. `on_over` is called once, from the thread that noticed."""
+
+    def __init__(self, tenure: Tenure, clock: Clock, on_over: Callable[[], None]) -> None:
+        self._tenure = tenure
+        self._clock = clock
+        self._on_over = on_over
+        self._pid = os.getpid()
+        # Reentrant: a signal handler or finalizer may ask about the term on the thread that is just being answered.
+        self._lock = threading.RLock()
+
+    @property
+    def forked(self) -> bool:
+        """Whether this is a copy in a forked child, which never leads (P75). Asked before the lock is touched: another
+        thread of the parent may have held it at the fork, and nobody would ever release it here."""
+        return os.getpid() != self._pid
+
+    def remaining_ns(self) -> int:
+        return 0 if self.forked else self._do(self._tenure.remaining_ns)
+
+    def renewed(self) -> bool:
+        """The lease was renewed. True: the deadline moved. The clock is read now: a reply that came in time but is
+        handled too late does not count (P12)."""
+        return self._do(self._tenure.renewed)
+
+    def end(self, reason: Reason) -> bool:
+        """True: this call ended it."""
+        return not self.forked and self._do(lambda now_ns: self._tenure.end(reason, now_ns))
+
+    def left(self) -> None:
+        with self._lock:
+            self._tenure.left()
+
+    @property
+    def state(self) -> State:
+        self.remaining_ns()
+        return State.OUT if self.forked else self._tenure.state
+
+    @property
+    def reason(self) -> Reason | None:
+        """Why it is over; None while it holds."""
+        return None if self.remaining_ns() else self.ended_for
+
+    @property
+    def ended_for(self) -> Reason:
+        """Why it is over. Only for a seat that is."""
+        if self.forked:
+            return Reason.FORKED
+        invariant(self._tenure.reason is not None, "a seat that is over has a reason")
+        assert self._tenure.reason is not None
+        return self._tenure.reason
+
+    @property
+    def ended_ns(self) -> int | None:
+        return self._tenure.ended_ns
+
+    @property
+    def deadline_ns(self) -> int:
+        return self._tenure.deadline_ns
+
+    def _do(self, act: Callable[[int], T]) -> T:
+        with self._lock:
+            led = self._tenure.leads
+            answer = act(self._clock.now_ns())
+            ended = led and not self._tenure.leads
+        if ended:
+            self._on_over()
+        return answer
+
+
+class Term:
+    """One leadership of one candidate. Ask it from any thread; no question costs I/O.
+
+    `is_valid`, `remaining()` and `check()` are advice: a process can be stopped between its question and its next
+    act. The guarantee is `token`: give it to the resource with every write, and let the resource refuse a lower one.
+    """
+
+    __slots__ = ("__weakref__", "_seat", "candidate", "election", "token")
+
+    def __init__(self, seat: Seat, *, election: str, candidate: str, token: int) -> None:
+        self._seat = seat
+        self.election = election
+        self.candidate = candidate
+        self.token = token  # positive, below 2**63; higher than that of every term before
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether this process leads now. Once False, False for ever."""
+        return self._seat.remaining_ns() > 0
+
+    def remaining(self) -> float:
+        """Seconds of leadership left if no further renewal is confirmed; 0.0 when it is over. Never above the TTL."""
+        return self._seat.remaining_ns() / NS_PER_S
+
+    def check(self) -> None:
+        """Raises LeadershipLost, with the reason, when this process does not lead any more."""
+        if not self._seat.remaining_ns():
+            raise LeadershipLost(self._seat.ended_for)
+
+    @property
+    def state(self) -> State:
+        """HELD, JEOPARDY (still leading, a renewal is overdue), LOST, or OUT when all of it is over."""
+        return self._seat.state
+
+    @property
+    def reason(self) -> Reason | None:
+        """Why it is over; None while it holds."""
+        return self._seat.reason
+
+    def __repr__(self) -> str:
+        return (
+            f"<Term of {self.election!r}: {self.candidate!r}, token {self.token}, {self.state}, "
+            f"{self.remaining():.3f} s left>"
+        )

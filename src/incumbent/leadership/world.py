@@ -1,0 +1,98 @@
+"""What leadership needs from the world around it: a clock, an alarm, chance, and tasks that somebody owns."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Final, Protocol, TypeVar
+
+from incumbent.errors import EngineUnavailable, OutcomeUnknown, Overloaded
+from incumbent.ports import Clock
+
+T = TypeVar("T")
+log = logging.getLogger("incumbent.leadership")
+
+TRANSIENT: Final = (EngineUnavailable, Overloaded, OutcomeUnknown, TimeoutError)
+"""Errors after which the same call with the same arguments is made again."""
+BACKOFF_MIN_S: Final = 0.05
+BACKOFF_MAX_S: Final = 2.0
+CALL_S_MAX: Final = 10.0
+"""How long one engine call may take before it is given up, its outcome unknown, and made again."""
+
+
+class Deadlines(Protocol):
+    """An alarm that rings when this host's suspend-aware clock says so, whatever the event loop is doing."""
+
+    def set(self, key: Hashable, deadline_ns: int, callback: Callable[[], None]) -> None:
+        """Call `callback` once at the deadline, on a thread of the alarm's own. Replaces the one set under `key`."""
+        ...
+
+    def clear(self, key: Hashable) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    clock: Clock
+    deadlines: Deadlines
+    rng: Random
+
+
+class Backoff:
+    """Pauses that double up to a bound, each drawn at random from its upper half."""
+
+    def __init__(self, rng: Random, *, min_s: float = BACKOFF_MIN_S, max_s: float = BACKOFF_MAX_S) -> None:
+        self._rng = rng
+        self._min_s = min_s
+        self._max_s = max_s
+        self._pause_s = min_s
+
+    async def pause(self) -> None:
+        pause_s = self._pause_s
+        self._pause_s = min(2 * pause_s, self._max_s)
+        await asyncio.sleep(self._rng.uniform(pause_s / 2, pause_s))
+
+    def reset(self) -> None:
+        self._pause_s = self._min_s
+
+
+async def until_answered(act: Callable[[], Awaitable[T]], rng: Random) -> T:
+    """Make an engine call until it is done, or refused for good. Requests carry ids, so asking again is harmless.
+
+    Raises whatever is not TRANSIENT.
+    """
+    backoff = Backoff(rng)
+    while True:
+        try:
+            async with asyncio.timeout(CALL_S_MAX):
+                return await act()
+        except TRANSIENT as error:
+            log.info("asking the engine again: %r", error)
+        await backoff.pause()
+
+
+class Tasks:
+    """The background tasks of one cluster object: strong references, and an end.
+
+    Not a TaskGroup: the failure of one must not cancel the others, and least of all the caller's own task.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def spawn(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def close(self) -> None:
+        """Cancel what still runs, and wait for it."""
+        while self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(tuple(self._tasks))
