@@ -157,7 +157,7 @@ async def test_a_full_write_buffer_drops_and_counts() -> None:
 async def test_a_death_is_reported_at_once_and_a_goodbye_is_not() -> None:
     """Only an unexpected close is a hint of a death."""
     async with peers("a", "b", "c") as (a, b, c):
-        await c.network.close(deliberate=False)
+        c.network.abort()
         await until(lambda: a.lost and b.lost)
         assert a.lost == b.lost == [c.id]
         await b.network.close()
@@ -167,7 +167,7 @@ async def test_a_death_is_reported_at_once_and_a_goodbye_is_not() -> None:
 
 async def test_a_restarted_peer_is_reached_again() -> None:
     async with peers("a", "b") as (a, b):
-        await b.network.close(deliberate=False)
+        b.network.abort()
         again = Peer("b", {"a": a.address, "b": b.address}, formed=Membership(frozenset({a.id, b.id})))
         await again.open()
         again.start()

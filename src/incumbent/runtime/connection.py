@@ -43,6 +43,9 @@ class NetworkLimits:
     handshake_timeout_s: float = 5.0
     connect_timeout_s: float = 2.0
     unacknowledged_timeout_s: float = 5.0  # what we wrote and the other kernel has not acknowledged
+    keepalive_idle_s: int = (
+        10  # a silent connection is probed after this, so that a vanished host frees its place
+    )
     backoff_min_s: float = 0.02
     backoff_max_s: float = 1.0
     linger_max_s: float = 0.5  # from our last frame to the end of the connection
@@ -218,5 +221,6 @@ def configure_socket(transport: asyncio.BaseTransport, limits: NetworkLimits) ->
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, limits.keepalive_idle_s)
         milliseconds = int(limits.unacknowledged_timeout_s * 1000)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)

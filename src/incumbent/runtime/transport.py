@@ -106,21 +106,28 @@ class Network:
             for link in self._links.values()
         ]
 
-    async def close(self, *, deliberate: bool = True) -> None:
-        """End every connection, with Bye or (after a failure) without. Takes at most `linger_max_s`."""
+    async def close(self) -> None:
+        """Say goodbye on every connection, then end it. Takes at most `linger_max_s`."""
         self._closing = True
         if self._server is not None:
             self._server.close()
         for task in self._dialers:
             task.cancel()
         await asyncio.gather(*self._dialers, return_exceptions=True)
-        open_connections = list(self._connections)
-        for connection in open_connections:
-            if deliberate:
-                connection.bye()
-            else:
-                connection.abort()
-        await asyncio.gather(*(connection.closed.wait() for connection in open_connections))
+        ending = list(self._connections)
+        for connection in ending:
+            connection.bye()
+        await asyncio.gather(*(connection.closed.wait() for connection in ending))
+
+    def abort(self) -> None:
+        """End everything at once and without goodbye: to its peers this process is dead."""
+        self._closing = True
+        if self._server is not None:
+            self._server.close()
+        for task in self._dialers:
+            task.cancel()
+        for connection in list(self._connections):
+            connection.abort()
 
     def announce(self, hello: Hello) -> None:
         """Introduce ourselves anew, to everyone who is connected."""
@@ -208,7 +215,9 @@ class Network:
     def _on_dialled_frame(self, link: Link, connection: Connection, frame: Frame) -> None:
         match frame:
             case Hello():
-                refuse = examine(self._hello, frame) or _wrong_name(link, frame)
+                refuse = examine(self._hello, frame)
+                if refuse is None and (refuse := _wrong_name(link, frame)) is not None:
+                    self._on_refused(link.name, refuse)  # the mistake is in our own configuration
                 if refuse is not None:
                     self._refuse_peer(link, connection, refuse)
                     return
