@@ -1,0 +1,239 @@
+"""THE loop: drain the inbox, step, take one ready, persist once, send, apply, answer.
+
+Everything that the pure `Node` wants done is done here, in its order and nowhere else. The fsync runs on one dedicated thread,
+so the loop keeps stepping meanwhile, and everything stepped meanwhile shares the next fsync: group commit.
+
+The first error of any kind ends the driver: a disk that failed once is not asked again (DESIGN §4.6), and a node that met a
+bug is better absent than wrong. Nothing is sent or answered after it; what was in flight ends as Unknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+from incumbent.consensus.api import Leadership, Message, Note, Record
+from incumbent.errors import EngineUnavailable, invariant
+from incumbent.ids import LeaseId, NodeId, RequestId, Revision
+from incumbent.kv.api import NO_LEASE, Command, Query
+from incumbent.node.api import Applied, NodeStatus, Outcome, Refused, RefusedReason, Unknown
+from incumbent.node.node import Node
+from incumbent.ports import Clock, Storage, Transport
+from incumbent.runtime.notes import Notes
+from incumbent.runtime.watches import Watches
+
+INBOX_MAX: Final = 8192
+"""Events waiting to be stepped. Messages beyond it are dropped (Raft repairs), requests refused."""
+DISK_CLOSE_TIMEOUT_S: Final = 5.0
+"""How long a driver that ends waits for a disk that does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class DriverStatus:
+    node: NodeStatus
+    watches: int
+    dropped: Mapping[str, int]
+    notes: Sequence[Note]  # the newest, oldest first
+
+
+class Driver:
+    """Owns `node` and `storage`, and `transport`'s callbacks. Single-threaded but for the disk."""
+
+    def __init__(
+        self, node: Node, storage: Storage, transport: Transport, clock: Clock, notes: Notes | None = None
+    ) -> None:
+        status = node.status().replica
+        self.leadership = Leadership(status.role, status.term, status.leader, status.serving)
+        """The newest that this voter knows; advice for routing, never a proof."""
+        self.me = status.me
+        self.ended = False
+        """Stopped or about to be: no request is taken any more."""
+        self._node = node
+        self._storage = storage
+        self._transport = transport
+        self._clock = clock
+        self._notes = notes if notes is not None else Notes(status.me, clock)
+        self._inbox: deque[Callable[[int], None]] = deque()
+        self._waiting: dict[RequestId, asyncio.Future[Outcome]] = {}
+        self._last_request = 0
+        self._watches = Watches(node.machine)
+        self._leadership_changed = asyncio.Event()  # replaced at each change
+        self._dropped: Counter[str] = Counter()
+        self._wake = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_ns = 0  # the deadline that the timer was armed for
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="incumbent-disk")
+
+    async def run(self) -> None:
+        """Drive until `stop()`, cancellation, or the first error, which is raised: StorageFailed,
+        InvariantViolated, or whatever it was. The storage is closed when this ends."""
+        self._transport.start(self._on_message, self._on_peer_lost)
+        try:
+            await self._drive()
+        finally:
+            self._end()
+            # Behind a write that may still be running, on the same thread: the file is never closed under it.
+            closing = asyncio.get_running_loop().run_in_executor(self._disk, self._storage.close)
+            self._disk.shutdown(wait=False)
+            await asyncio.wait({closing}, timeout=DISK_CLOSE_TIMEOUT_S)
+            if closing.done():
+                closing.result()
+
+    def stop(self) -> None:
+        """Let `run` return once the write in flight, if any, is done."""
+        self.ended = True
+        self._wake.set()
+
+    # requests: each returns an awaitable that ends exactly once
+
+    def submit(self, command: Command) -> asyncio.Future[Outcome]:
+        """Have `command` applied. Raises EngineUnavailable once the driver has ended."""
+        return self._ask(lambda request, now_ns: self._node.submit(request, command, now_ns))
+
+    def read(self, query: Query, *, lease: LeaseId = NO_LEASE) -> asyncio.Future[Outcome]:
+        """A linearizable read; with `lease`, refused while that lease's expiry is undecided."""
+        return self._ask(lambda request, now_ns: self._node.read(request, query, now_ns, lease=lease))
+
+    def renew(self, lease: LeaseId) -> asyncio.Future[Outcome]:
+        """Extend a lease by its full ttl, counted from when the leader takes this request."""
+        return self._ask(lambda request, now_ns: self._node.renew(request, lease, now_ns))
+
+    # notifications
+
+    def watch(self, key: bytes, end: bytes | None, after: Revision) -> AsyncIterator[None]:
+        """Wake-ups for changes in a key range after a revision, on THIS voter's machine; merged, never missed.
+
+        Raises WatchLost when that history is compacted or the driver ends, Overloaded beyond `WATCHES_MAX`.
+        """
+        return self._watches.watch(key, end, after)
+
+    async def leadership_changed(self) -> None:
+        """Return at the next change of `leadership`, or when the driver ends. Look first, then wait."""
+        if not self.ended:
+            await self._leadership_changed.wait()
+
+    def status(self) -> DriverStatus:
+        return DriverStatus(
+            self._node.status(), self._watches.count, dict(self._dropped), self._notes.recent()
+        )
+
+    # the loop
+
+    async def _drive(self) -> None:
+        while not self.ended:
+            self._step_all()
+            ready = self._node.ready()
+            if ready is None:
+                await self._sleep()
+                continue
+            self._transport.send(ready.now)
+            if ready.record is None:
+                await asyncio.sleep(0)  # the sockets get their turn, however much there is to do here
+            else:
+                await self._persist(ready.record)
+            self._transport.send(ready.messages)
+            self._deliver(self._node.advance(self._clock.now_ns()))
+
+    def _step_all(self) -> None:
+        """Step what has arrived, then the deadline: after a stall, messages that were there in time come first."""
+        self._wake.clear()
+        while self._inbox:
+            self._inbox.popleft()(self._clock.now_ns())
+        now_ns = self._clock.now_ns()
+        if now_ns >= self._node.deadline_ns:
+            self._node.deadline_passed(now_ns)
+
+    async def _sleep(self) -> None:
+        """Until something arrives, the deadline is reached, or the disk has answered."""
+        self._arm_timer()
+        await self._wake.wait()
+
+    def _arm_timer(self) -> None:
+        """A timer that fires too early does no harm, so a deadline that moved away leaves the old one armed."""
+        deadline_ns = self._node.deadline_ns
+        if self._timer is not None:
+            if self._timer_ns <= deadline_ns:
+                return
+            self._timer.cancel()
+        delay = max(0, deadline_ns - self._clock.now_ns()) / 1e9
+        self._timer_ns = deadline_ns
+        self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._wake.set()
+
+    async def _persist(self, record: Record) -> None:
+        write = asyncio.get_running_loop().run_in_executor(self._disk, self._storage.persist, [record])
+        write.add_done_callback(self._on_written)
+        while not write.done():
+            await self._sleep()
+            self._step_all()
+        write.result()
+
+    def _on_written(self, write: asyncio.Future[None]) -> None:
+        if not write.cancelled():
+            write.exception()  # seen, also when nobody waits for this write any more
+        self._wake.set()
+
+    def _deliver(self, applied: Applied) -> None:
+        for request, outcome in applied.outcomes:
+            future = self._waiting.pop(request, None)
+            invariant(future is not None, "a request ends once", request=request, outcome=outcome)
+            if future is not None and not future.done():  # done: whoever asked has given up
+                future.set_result(outcome)
+        self._watches.wake(applied.changes)
+        if applied.leadership is not None:
+            self.leadership = applied.leadership
+            self._announce_leadership()
+        self._notes.add(applied.notes)
+
+    def _announce_leadership(self) -> None:
+        changed, self._leadership_changed = self._leadership_changed, asyncio.Event()
+        changed.set()
+
+    def _end(self) -> None:
+        self.ended = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._inbox.clear()
+        waiting, self._waiting = self._waiting, {}
+        for future in waiting.values():
+            if not future.done():
+                future.set_result(Unknown())
+        self._watches.end()
+        self._announce_leadership()
+
+    # arrivals
+
+    def _ask(self, step: Callable[[RequestId, int], None]) -> asyncio.Future[Outcome]:
+        if self.ended:
+            raise EngineUnavailable("this voter has stopped")
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        if len(self._inbox) >= INBOX_MAX:
+            self._dropped["requests"] += 1
+            future.set_result(Refused(RefusedReason.OVERLOADED))
+            return future
+        self._last_request += 1
+        request = RequestId(self._last_request)
+        self._waiting[request] = future
+        self._put(lambda now_ns: step(request, now_ns))
+        return future
+
+    def _on_message(self, sender: NodeId, message: Message) -> None:
+        if len(self._inbox) >= INBOX_MAX:
+            self._dropped["messages"] += 1
+            return
+        self._put(lambda now_ns: self._node.receive(sender, message, now_ns))
+
+    def _on_peer_lost(self, peer: NodeId) -> None:
+        self._put(lambda now_ns: self._node.peer_lost(peer, now_ns))
+
+    def _put(self, event: Callable[[int], None]) -> None:
+        if not self.ended:
+            self._inbox.append(event)
+            self._wake.set()
