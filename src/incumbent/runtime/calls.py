@@ -1,0 +1,99 @@
+"""The answering side of calls: what a client's connection asks of this voter. `client` is the asking side.
+
+Calls are pipelined and answered in any order. Bounded per connection and overall; what does not fit is answered OVERLOADED at
+once. An answer that cannot be given truthfully is Unknown, never a guess.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from functools import partial
+from typing import Final, assert_never
+
+from incumbent.errors import ProtocolViolation
+from incumbent.ids import name_of
+from incumbent.node.api import Done, Outcome, Refused, RefusedReason, Unknown
+from incumbent.runtime.connection import LIMITS, Connection, NetworkLimits
+from incumbent.runtime.driver import Driver
+from incumbent.runtime.frames import (
+    Address,
+    Answer,
+    AnswerDone,
+    AnswerRefused,
+    AnswerUnknown,
+    Call,
+    Frame,
+    Read,
+    Renew,
+    Submit,
+    encoded_bytes,
+)
+
+ANSWER_ROOM_BYTES: Final = 32
+"""What an answer's own frame adds to its outcome."""
+
+
+class CallServer:
+    """Hands the calls of all client connections to one driver, which exists once the cluster is formed."""
+
+    def __init__(self, addresses: Mapping[str, Address], limits: NetworkLimits = LIMITS) -> None:
+        self.driver: Driver | None = None
+        self._addresses = addresses
+        self._limits = limits
+        self._in_flight = 0
+
+    def on_frame(self, connection: Connection, frame: Frame) -> None:
+        """Take one frame of a client's connection. Raises ProtocolViolation on anything but a call."""
+        if not isinstance(frame, Call):
+            raise ProtocolViolation("a client calls and does nothing else")
+        if self.driver is None or self.driver.ended:
+            _answer(connection, frame.id, AnswerRefused(RefusedReason.NOT_LEADER))
+            return
+        if (
+            connection.calls_in_flight >= self._limits.calls_in_flight_max
+            or self._in_flight >= self._limits.calls_total_max
+        ):
+            _answer(connection, frame.id, AnswerRefused(RefusedReason.OVERLOADED))
+            return
+        connection.calls_in_flight += 1
+        self._in_flight += 1
+        _ask(self.driver, frame).add_done_callback(partial(self._on_outcome, connection, frame))
+
+    def _on_outcome(self, connection: Connection, call: Call, future: asyncio.Future[Outcome]) -> None:
+        connection.calls_in_flight -= 1
+        self._in_flight -= 1
+        outcome = future.result()
+        match outcome:
+            case Done(result):
+                answer: AnswerDone | AnswerRefused | AnswerUnknown = AnswerDone(result)
+                if encoded_bytes(answer) > self._limits.frame_bytes_max - ANSWER_ROOM_BYTES:
+                    # A read has done nothing, so it can be refused; a command that was applied cannot.
+                    was_read = isinstance(call.request, Read)
+                    answer = AnswerRefused(RefusedReason.TOO_LARGE) if was_read else AnswerUnknown()
+            case Refused(reason, leader):
+                address = None if leader is None else self._addresses.get(name_of(leader))
+                answer = AnswerRefused(reason, leader, address)
+            case Unknown():
+                answer = AnswerUnknown()
+            case _:
+                assert_never(outcome)
+        _answer(connection, call.id, answer)
+
+
+def _ask(driver: Driver, call: Call) -> asyncio.Future[Outcome]:
+    match call.request:
+        case Submit(command):
+            return driver.submit(command)
+        case Read(query, lease):
+            return driver.read(query, lease=lease)
+        case Renew(lease):
+            return driver.renew(lease)
+        case _:
+            assert_never(call.request)
+
+
+def _answer(connection: Connection, id: int, outcome: AnswerDone | AnswerRefused | AnswerUnknown) -> None:  # noqa: A002  - the call's id
+    if connection.is_open and not connection.send(Answer(id, outcome)):
+        # It does not read its answers. Closing tells it that their outcome is unknown to it; dropping one would not.
+        connection.abort()

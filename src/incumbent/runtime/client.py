@@ -1,0 +1,277 @@
+"""Asking the cluster: finds the leader, follows its hints, waits while there is none, and is honest about what it does not know.
+
+A command is sent at most once: after an attempt whose outcome is unknown it is the caller who decides. Reads and renewals may
+be repeated by anyone, so they are. Time here is the loop's and only for waiting: it decides when to give up, nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from random import Random
+from typing import Final, assert_never
+
+from incumbent.consensus.api import Role
+from incumbent.errors import EngineUnavailable, InvalidInput, OutcomeUnknown, Overloaded
+from incumbent.ids import LeaseId, name_of
+from incumbent.kv.api import NO_LEASE, Command, Query, Result
+from incumbent.node.api import Done, Refused, RefusedReason, Unknown
+from incumbent.runtime.caller import AnswerOutcome, Caller
+from incumbent.runtime.connection import LIMITS, NetworkLimits
+from incumbent.runtime.driver import Driver
+from incumbent.runtime.frames import (
+    Address,
+    AnswerDone,
+    AnswerRefused,
+    AnswerUnknown,
+    Read,
+    Renew,
+    Request,
+    Submit,
+    encoded_bytes,
+)
+
+BACKOFF_MIN_S: Final = 0.01
+BACKOFF_MAX_S: Final = 0.25
+REDIRECTS_MAX: Final = 3
+"""Hints followed at once, one after the other; then a pause, for two voters may point at each other."""
+ATTEMPT_TIMEOUT_S: Final = 1.0
+"""After this long without an answer a read or renewal is asked elsewhere."""
+CALL_ROOM_BYTES: Final = 32
+"""What a call's own frame adds to its request."""
+
+
+class ClusterClient:
+    """Asks the local voter when it leads, else the leader over the wire. Safe to cancel; safe to share in one loop."""
+
+    def __init__(
+        self,
+        addresses: Mapping[str, Address],
+        cluster: str,
+        local: Driver | None = None,
+        *,
+        limits: NetworkLimits = LIMITS,
+    ) -> None:
+        self._addresses = dict(addresses)
+        self._cluster = cluster
+        self._local = local
+        self._limits = limits
+        self._random = Random(os.urandom(16))
+        self._hint: str | None = None  # the name of whom the cluster last called leader
+        self._callers: dict[str, asyncio.Task[Caller]] = {}
+        self._asked: dict[asyncio.Future[AnswerOutcome], str] = {}  # over the wire, and whom, as the leader
+        self._news = asyncio.Event()  # replaced whenever the local voter learns of a change
+        self._follower: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def submit(self, command: Command, *, timeout: float) -> Result:
+        """Have `command` applied, and return what it did.
+
+        Raises EngineUnavailable when it certainly was not and will not be applied, OutcomeUnknown when it may have been
+        or may yet be, Overloaded, and InvalidInput when it is too large.
+        """
+        return await self._call(Submit(command), timeout)
+
+    async def read(self, query: Query, *, lease: LeaseId = NO_LEASE, timeout: float) -> Result:
+        """A linearizable read. Raises EngineUnavailable, Overloaded, InvalidInput (the answer is too large)."""
+        return await self._call(Read(query, lease), timeout)
+
+    async def renew(self, lease: LeaseId, *, timeout: float) -> Result:
+        """Extend a lease. Its holder counts from before this call.
+
+        Raises EngineUnavailable, OutcomeUnknown (it may have been extended), Overloaded.
+        """
+        return await self._call(Renew(lease), timeout)
+
+    async def close(self) -> None:
+        """Say goodbye to every voter. What is still asked ends as OutcomeUnknown."""
+        self._closed = True
+        tasks = [*self._callers.values(), *([self._follower] if self._follower else [])]
+        callers = [t.result() for t in self._callers.values() if t.done() and _dialled(t)]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, *(caller.close() for caller in callers), return_exceptions=True)
+
+    # one call
+
+    async def _call(self, request: Request, seconds: float) -> Result:
+        if encoded_bytes(request) > self._limits.frame_bytes_max - CALL_ROOM_BYTES:
+            raise _too_large(request)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        backoff = BACKOFF_MIN_S
+        redirects = 0
+        maybe_applied = False
+        avoid: str | None = None
+        trouble = "no voter is known"
+        self._follow_local()
+        while not self._closed and (remaining := deadline - loop.time()) > 0:
+            news = self._news
+            name = self._choose(avoid)
+            outcome = await self._attempt(name, request, remaining)
+            avoid = name
+            match outcome:
+                case AnswerDone(result):
+                    self._hint = name
+                    return result
+                case AnswerUnknown():
+                    self._hint = None
+                    if isinstance(request, Submit):
+                        raise OutcomeUnknown(f"the command was given to {name}, and no answer came")
+                    maybe_applied = maybe_applied or isinstance(request, Renew)
+                    trouble = f"{name} did not answer"
+                case AnswerRefused():
+                    trouble = f"{name} refused: {outcome.reason}"
+                    if self._redirected(name, outcome, request) and redirects < REDIRECTS_MAX:
+                        redirects += 1
+                        avoid = None
+                        continue
+                    if outcome.reason is RefusedReason.LEASE_EXPIRING:
+                        avoid = None  # the right voter, only too early
+                case str():
+                    trouble = outcome
+                case _:
+                    assert_never(outcome)
+            await self._pause(news, min(deadline - loop.time(), self._random.uniform(backoff / 2, backoff)))
+            backoff = min(2 * backoff, BACKOFF_MAX_S)
+            redirects = 0
+        if maybe_applied:
+            raise OutcomeUnknown(f"no answer within {seconds} s: {trouble}")
+        raise EngineUnavailable(f"no leader answered within {seconds} s: {trouble}")
+
+    def _redirected(self, name: str, refused: AnswerRefused, request: Request) -> bool:
+        """Learn from a refusal: true when it names another voter to ask. Raises what only the caller can mend."""
+        match refused.reason:
+            case RefusedReason.OVERLOADED:
+                raise Overloaded(f"voter {name} has as many requests in flight as it takes")
+            case RefusedReason.TOO_LARGE:
+                raise _too_large(request)
+            case RefusedReason.LEASE_EXPIRING:
+                return False
+            case RefusedReason.NOT_LEADER:
+                self._hint = None if refused.leader is None else name_of(refused.leader)
+                if self._hint is not None and refused.address is not None:
+                    self._addresses.setdefault(self._hint, refused.address)
+                return self._hint is not None and self._hint != name
+            case _:
+                assert_never(refused.reason)
+
+    def _choose(self, avoid: str | None) -> str:
+        """Whom to ask: ourselves when we lead, whom we know to lead, else anyone but `avoid`, who just failed us."""
+        local = self._running_local()
+        if local is not None:
+            if local.leadership.role is Role.LEADER:
+                return name_of(local.me)
+            leader = _leader_known_to(local)
+            if leader is not None and leader != avoid:
+                return leader
+        if self._hint is not None and self._hint != avoid and self._hint in self._addresses:
+            return self._hint
+        others = [name for name in self._addresses if name != avoid]
+        return self._random.choice(others or list(self._addresses))
+
+    async def _attempt(self, name: str, request: Request, seconds: float) -> AnswerOutcome | str:
+        """Ask `name` once. A text says why the request was certainly not sent."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + (seconds if isinstance(request, Submit) else min(seconds, ATTEMPT_TIMEOUT_S))
+        local = self._running_local()
+        try:
+            if local is not None and name == name_of(local.me):
+                return await _ask_local(local, request, deadline)
+            async with asyncio.timeout_at(deadline):
+                caller = await self._caller(name)
+        except TimeoutError:
+            return f"voter {name} was not reached in time"
+        except (EngineUnavailable, Overloaded) as error:
+            return str(error)
+        future = caller.ask(request)
+        if local is not None and name == _leader_known_to(local):
+            self._asked[future] = name
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await future
+        except TimeoutError:
+            return AnswerUnknown()
+        finally:
+            self._asked.pop(future, None)
+
+    async def _caller(self, name: str) -> Caller:
+        """The open connection to `name`, dialled once for all who wait for it."""
+        task = self._callers.get(name)
+        if task is not None and task.done() and not (_dialled(task) and task.result().is_open):
+            task = None
+        if task is None:
+            dial = Caller.dial(self._cluster, self._addresses[name], self._limits)
+            task = self._callers[name] = asyncio.create_task(dial, name=f"incumbent calls {name}")
+            task.add_done_callback(_dialled)
+        return await asyncio.shield(task)
+
+    async def _pause(self, news: asyncio.Event, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(max(0.0, seconds)):
+                await news.wait()
+        except TimeoutError:
+            pass
+
+    # what the local voter knows
+
+    def _running_local(self) -> Driver | None:
+        return self._local if self._local is not None and not self._local.ended else None
+
+    def _follow_local(self) -> None:
+        local = self._running_local()
+        if local is not None and self._follower is None:
+            self._follower = asyncio.create_task(self._follow(local), name="incumbent follows the leader")
+
+    async def _follow(self, local: Driver) -> None:
+        """When the local voter learns of another leader, whoever waits for the former one stops waiting."""
+        while not local.ended:
+            await local.leadership_changed()
+            news, self._news = self._news, asyncio.Event()
+            news.set()
+            leader = _leader_known_to(local)
+            for future, name in list(self._asked.items()):
+                if leader is not None and leader != name and not future.done():
+                    future.set_result(AnswerUnknown())
+
+
+def _leader_known_to(local: Driver) -> str | None:
+    leader = local.leadership.leader
+    return None if leader is None else name_of(leader)
+
+
+async def _ask_local(local: Driver, request: Request, deadline: float) -> AnswerOutcome:
+    match request:
+        case Submit(command):
+            future = local.submit(command)
+        case Read(query, lease):
+            future = local.read(query, lease=lease)
+        case Renew(lease):
+            future = local.renew(lease)
+        case _:
+            assert_never(request)
+    try:
+        async with asyncio.timeout_at(deadline):
+            outcome = await future
+    except TimeoutError:
+        return AnswerUnknown()
+    match outcome:
+        case Done(result):
+            return AnswerDone(result)
+        case Refused(reason, leader):
+            return AnswerRefused(reason, leader)
+        case Unknown():
+            return AnswerUnknown()
+        case _:
+            assert_never(outcome)
+
+
+def _dialled(task: asyncio.Task[Caller]) -> bool:
+    return not task.cancelled() and task.exception() is None
+
+
+def _too_large(request: Request) -> InvalidInput:
+    if isinstance(request, Read):
+        return InvalidInput("query", "its answer is too large for one frame", "ask for a smaller range")
+    return InvalidInput("command", f"is too large, {encoded_bytes(request)} bytes", "write less in one step")
