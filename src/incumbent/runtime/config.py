@@ -1,0 +1,123 @@
+"""What a voter is told, checked before anything is written."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from incumbent.consensus.api import Timing
+from incumbent.errors import InvalidInput
+from incumbent.ids import DiskId, make_node_id
+from incumbent.runtime.frames import Address
+
+VOTERS_MAX: Final = 7
+NAME_CHARACTERS_MAX: Final = 64
+PORT_MAX: Final = (1 << 16) - 1
+HEARTBEATS_PER_ELECTION_TIMEOUT_MIN: Final = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoterConfig:
+    cluster: str
+    node: str
+    data_dir: Path
+    peers: Mapping[str, Address]
+    """Every voter by name, this one included: where the others reach it."""
+    listen: Address | None = None
+    """Where to bind, when that is not this node's own address among the peers."""
+    timing: Timing = field(default_factory=Timing)
+    insecure: bool = False
+    """There is no TLS yet, so listening on anything but loopback has to be wanted."""
+
+    @property
+    def listen_address(self) -> Address:
+        return self.listen if self.listen is not None else self.peers[self.node]
+
+
+def check_config(config: VoterConfig) -> None:
+    """Raises InvalidInput, naming the field and the fix. Touches nothing."""
+    _check_name("cluster", config.cluster)
+    _check_name("node", config.node)
+    if not 1 <= len(config.peers) <= VOTERS_MAX:
+        raise InvalidInput("peers", f"are {len(config.peers)} voters", f"name 1 to {VOTERS_MAX}, best 3 or 5")
+    if config.node not in config.peers:
+        raise InvalidInput(
+            "peers", f"do not name this node, {config.node!r}", "name every voter, this one too"
+        )
+    for name, address in config.peers.items():
+        _check_name("peers", name)
+        _check_address("peers", address)
+    if len(set(config.peers.values())) != len(config.peers):
+        raise InvalidInput("peers", "two voters have one address", "give each its own")
+    _check_address("listen", config.listen_address)
+    if not config.insecure and not _is_loopback(config.listen_address[0]):
+        raise InvalidInput(
+            "listen",
+            f"{_shown(config.listen_address)} is not loopback, and there is no TLS yet",
+            "listen on 127.0.0.1, or say insecure where every host of the network is trusted",
+        )
+    _check_timing(config.timing)
+
+
+def bind(address: Address) -> socket.socket:
+    """A listening socket. Raises InvalidInput when the address cannot be had."""
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    try:
+        return socket.create_server(address, family=family)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise InvalidInput(
+                "listen",
+                f"{_shown(address)} is in use",
+                "stop the process that listens there, or choose another port",
+            ) from error
+        reason = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else str(error)
+        raise InvalidInput(
+            "listen", f"{_shown(address)} cannot be bound: {reason}", "use an address of this host"
+        ) from error
+
+
+def _check_name(what: str, name: str) -> None:
+    try:
+        make_node_id(name, DiskId(""))
+    except InvalidInput as error:
+        raise InvalidInput(what, f"{name[:NAME_CHARACTERS_MAX]!r} is not a name", error.fix) from None
+    if len(name) > NAME_CHARACTERS_MAX:
+        raise InvalidInput(what, f"a name has {len(name)} characters", f"use at most {NAME_CHARACTERS_MAX}")
+
+
+def _check_address(what: str, address: Address) -> None:
+    host, port = address
+    if not host or not 1 <= port <= PORT_MAX:
+        raise InvalidInput(what, f"{_shown(address)} is no address", f"give host:port, port 1 to {PORT_MAX}")
+
+
+def _check_timing(timing: Timing) -> None:
+    least = HEARTBEATS_PER_ELECTION_TIMEOUT_MIN * timing.heartbeat_ns
+    if not 0 < least <= timing.election_timeout_min_ns < timing.election_timeout_max_ns:
+        raise InvalidInput(
+            "timing",
+            f"heartbeat {timing.heartbeat_ns} ns, election timeout {timing.election_timeout_min_ns} to "
+            f"{timing.election_timeout_max_ns} ns",
+            "make the least election timeout at least twice the heartbeat, and the greatest larger than the least",
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name: where it leads is not ours to say
+        return False
+
+
+def _shown(address: Address) -> str:
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
