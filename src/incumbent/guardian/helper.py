@@ -102,7 +102,7 @@ class Helper:
         """The process is ours and not reaped yet, so its pid is nobody else's."""
         self._process.kill()
         self._process.wait()
-        if self._writer is not None:
+        if self._writer is not None and not self._writer.is_closing():
             self._writer.abort()
         for transport in self._transports:
             transport.close()

@@ -9,7 +9,6 @@ import asyncio
 import logging
 import math
 import os
-from contextlib import suppress
 from typing import Final
 
 from incumbent.engines.api import Ref
@@ -53,6 +52,7 @@ class Guardian:
         self._given_up = False
         self._closing = False
         self._keeper = asyncio.create_task(self._keep(helper), name="incumbent keeps its guardian")
+        self._keeper.add_done_callback(self._on_keeper_done)
 
     @classmethod
     async def start(cls, *, end_timeout: float = END_TIMEOUT_S) -> Guardian:
@@ -114,12 +114,12 @@ class Guardian:
             return
         self._closing = True
         self._keeper.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._keeper
-        helper, self._helper = self._helper, None
-        if helper is not None:
-            await helper.quit()
-        self._fail_answers("the guardian is closed")
+        try:
+            await asyncio.wait({self._keeper})
+        finally:
+            helper, self._helper = self._helper, None
+            if helper is not None:
+                await helper.quit()
 
     # --- keeping one alive ----------------------------------------------------------------------------------------
 
@@ -144,12 +144,17 @@ class Guardian:
                     restarts += 1
             else:
                 logger.error("guardian process %d %s; from now on the TTL alone protects", helper.pid, why)
-                self._given_up = True
-                self._fail_answers("the guardian process died again and again")
                 return
             self._helper = helper
             for watch in self._watches.values():
                 helper.send(watch)
+
+    def _on_keeper_done(self, keeper: asyncio.Task[None]) -> None:
+        """Without a keeper there is no guardian, whatever the reason."""
+        if not keeper.cancelled() and (error := keeper.exception()) is not None:
+            logger.error("the guardian is lost; from now on the TTL alone protects", exc_info=error)
+        self._given_up = True
+        self._fail_answers("the guardian is over")
 
     async def _listen(self, helper: Helper) -> str:
         """Returns why there is nothing more to hear."""
@@ -188,8 +193,7 @@ class Guardian:
         if self._is_forked():
             raise Unsupported(f"this guardian guards process {self._pid}; after a fork, start another")
         if self._closing or self._given_up:
-            why = "was closed" if self._closing else "died again and again"
-            raise Unsupported(f"the guardian {why}; the TTL alone protects")
+            raise Unsupported("the guardian is over; the TTL alone protects")
 
     def _is_forked(self) -> bool:
         return os.getpid() != self._pid

@@ -184,8 +184,11 @@ async def guard(commands_fd: int, replies_fd: int) -> int:
     hello, rest = await _first_command(inbox)
     try:
         pidfd = open_pidfd(hello.pid, hello.start_ticks)
-    except (OSError, Unsupported) as error:
-        outbox.say(Unable(f"no pidfd on process {hello.pid}: {error}"))
+    except Unsupported as error:
+        outbox.say(Unable(str(error)))
+        return 1
+    if pidfd is None:
+        outbox.say(Unable(f"process {hello.pid} is gone, and it is not known whose its sessions were"))
         return 1
     watchman = Watchman(outbox, hello.end_timeout_s)
     outbox.say(Ready())
