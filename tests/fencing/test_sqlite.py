@@ -1,0 +1,163 @@
+"""The fence over SQLite refuses a stale leader, whatever happens around it."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from incumbent.errors import EngineUnavailable, InvalidInput, StaleToken
+from incumbent.fencing.sqlite import TOKEN_MAX, Fence
+
+
+def connect(path: Path, timeout: float = 5.0) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, timeout=timeout, check_same_thread=False)
+    connection.execute("create table if not exists runs (note text)")
+    return connection
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    return tmp_path / "orders.db"
+
+
+def write(fence: Fence, token: int, note: str) -> None:
+    with fence.write(token) as cursor:
+        cursor.execute("insert into runs values (?)", (note,))
+
+
+def notes(path: Path) -> list[str]:
+    return [row[0] for row in connect(path).execute("select note from runs order by rowid")]
+
+
+def test_a_lower_token_is_refused_and_writes_nothing(database: Path) -> None:
+    """P33, P34: also between processes, because the highest token stands where the data is."""
+    fence = Fence(connect(database), "scheduler")
+    write(fence, 5, "old leader")
+    write(fence, 8, "new leader")
+    with pytest.raises(StaleToken) as refusal:
+        write(fence, 5, "late")
+    assert (refusal.value.token, refusal.value.highest) == (5, 8)
+    assert notes(database) == ["old leader", "new leader"]
+    assert fence.refused() == 1
+
+
+def test_an_equal_token_is_accepted(database: Path) -> None:
+    fence = Fence(connect(database), "scheduler")
+    write(fence, 5, "one")
+    write(fence, 5, "two")
+    assert notes(database) == ["one", "two"]
+
+
+def test_what_the_block_did_and_the_fence_stand_or_fall_together(database: Path) -> None:
+    fence = Fence(connect(database), "scheduler")
+    with pytest.raises(ZeroDivisionError), fence.write(9) as cursor:
+        cursor.execute("insert into runs values ('half')")
+        raise ZeroDivisionError
+    assert notes(database) == []
+    assert fence.highest() == 0
+    write(fence, 3, "the fence was not raised by a write that failed")
+
+
+def test_an_empty_write_raises_the_fence(database: Path) -> None:
+    """P34: a new leader can close the door before its first write."""
+    fence = Fence(connect(database), "scheduler")
+    with fence.write(8):
+        pass
+    with pytest.raises(StaleToken):
+        write(fence, 7, "late")
+
+
+def test_the_fence_is_durable_and_shared(database: Path) -> None:
+    """P33: two connections, another process, and a restart see one fence."""
+    first, second = Fence(connect(database), "scheduler"), Fence(connect(database), "scheduler")
+    write(first, 8, "one")
+    with pytest.raises(StaleToken):
+        write(second, 7, "late")
+    script = (
+        "import sqlite3, sys\n"
+        "from incumbent.errors import StaleToken\n"
+        "from incumbent.fencing.sqlite import Fence\n"
+        "fence = Fence(sqlite3.connect(sys.argv[1], isolation_level=None), 'scheduler')\n"
+        "try:\n"
+        "    with fence.write(6): pass\n"
+        "except StaleToken as error:\n"
+        "    print(error.highest)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(database)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "8\n"
+    assert Fence(connect(database), "scheduler").highest() == 8
+
+
+def test_elections_have_fences_of_their_own(database: Path) -> None:
+    connection = connect(database)
+    write(Fence(connection, "a"), 9, "a")
+    write(Fence(connection, "b"), 2, "b")
+    assert notes(database) == ["a", "b"]
+
+
+def test_the_largest_token_fits(database: Path) -> None:
+    fence = Fence(connect(database), "scheduler")
+    write(fence, TOKEN_MAX, "last")
+    assert fence.highest() == TOKEN_MAX == 2**63 - 1
+    with pytest.raises(StaleToken):
+        write(fence, TOKEN_MAX - 1, "late")
+
+
+def test_a_writer_that_holds_the_database_is_waited_for_and_then_reported(database: Path) -> None:
+    holder = connect(database)
+    fence = Fence(connect(database, timeout=0.05), "scheduler")
+    holder.execute("begin immediate")
+    with pytest.raises(EngineUnavailable, match="another writer holds the database"):
+        write(fence, 1, "blocked")
+    holder.rollback()
+    write(fence, 1, "free again")
+    assert notes(database) == ["free again"]
+
+
+def test_racing_writers_never_write_below_the_highest(database: Path) -> None:
+    """P33: check and write are one step, so the stored tokens never fall."""
+    connect(database).execute("create table seen (token integer)")
+
+    def writer(tokens: range) -> None:
+        fence = Fence(connect(database), "scheduler")
+        for token in tokens:
+            try:
+                with fence.write(token) as cursor:
+                    cursor.execute("insert into seen values (?)", (token,))
+            except StaleToken:
+                continue
+
+    threads = [threading.Thread(target=writer, args=(range(start, 60, 2),)) for start in (1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    seen = [row[0] for row in connect(database).execute("select token from seen order by rowid")]
+    assert seen == sorted(seen)
+    assert seen[-1] == 59
+
+
+@pytest.mark.parametrize("token", [0, -1, 2**63, 1.0, True, "5", None])
+def test_what_is_no_token_is_refused(database: Path, token: object) -> None:
+    fence = Fence(connect(database), "scheduler")
+    with pytest.raises(InvalidInput, match="^token: "):
+        write(fence, token, "never")  # type: ignore[arg-type]
+    assert notes(database) == []
+
+
+def test_a_connection_that_begins_transactions_by_itself_is_refused(database: Path) -> None:
+    with pytest.raises(InvalidInput, match="^connection: "):
+        Fence(sqlite3.connect(database), "scheduler")
+
+
+@pytest.mark.parametrize("name", ["", "x" * 1025])
+def test_a_bad_name_is_refused(database: Path, name: str) -> None:
+    with pytest.raises(InvalidInput, match="^name: "):
+        Fence(connect(database), name)
