@@ -191,6 +191,9 @@ async def test_a_voter_whose_disk_fails_is_gone_at_once(
                 await client.submit(Put(b"k", b"v"), timeout=TIMEOUT_S)
             with pytest.raises(StorageFailed):
                 await voter.wait_stopped()
+            # Its connections are closed too, so to its peers it is as dead as it is.
+            others = [three.voters[name] for name in three.names if name != leader]
+            await until(lambda: not any(other.status().connected[leader] for other in others))
             # The process should stop. While it has not, it can ask the others.
             await client.submit(Put(b"k", b"w"), timeout=TIMEOUT_S)
         with pytest.raises(StorageFailed):
