@@ -7,8 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from random import Random
 
-import pytest
-
+from incumbent.errors import EngineUnavailable
 from incumbent.leadership.campaign import Campaign
 from incumbent.leadership.connect import Cluster, connect
 from incumbent.leadership.events import EventKind, TermEvent
@@ -51,6 +50,20 @@ class Lab:
         return self.sim.clock.now_ns() / NS
 
 
+def cut(engine: StrangerEngine, *methods: str) -> None:
+    """From now on these calls (all, when none is named) do not reach the service. `mend` ends it."""
+
+    async def refuse(method: str) -> None:
+        if not methods or method in methods:
+            raise EngineUnavailable("cut off")
+
+    engine.on_request = refuse
+
+
+def mend(engine: StrangerEngine) -> None:
+    engine.on_request = None
+
+
 async def lead_until_lost(campaign: Campaign, terms: list[Term]) -> None:
     """Be elected, say so, and hang on until cancelled."""
     async with campaign as term:
@@ -63,7 +76,3 @@ async def until(condition: Callable[[], object], *, within_s: float = 60.0) -> N
     async with asyncio.timeout(within_s):
         while not condition():
             await asyncio.sleep(0.01)
-
-
-def fail(reason: str) -> None:
-    pytest.fail(reason)

@@ -34,7 +34,7 @@ def new_lease(sent_ns: int = 0, ttl_ns: int = TTL_NS, lag_ns: int = 0) -> Lease:
 def new_term(lease: Lease, now_ns: int = 0) -> Tenure:
     tenure = Tenure(lease)
     tenure.joined()
-    tenure.elected(now_ns)
+    tenure.elected(now_ns, now_ns)
     return tenure
 
 
@@ -182,11 +182,16 @@ def test_remaining_only_falls_except_by_a_confirmed_renewal(steps: list[tuple[in
 
 
 def test_a_term_starts_only_on_a_fresh_renewal() -> None:
-    """DESIGN §4.8: younger than TTL/3, counted from before it was sent."""
+    """DESIGN §4.8: younger than TTL/3, counted from before it was sent; and so is the claim."""
     lease = new_lease()
     assert new_term(lease, TTL_NS // 3 - 1).leads
     with pytest.raises(InvariantViolated, match="younger than TTL/3"):
         new_term(lease, TTL_NS // 3)
+    renew(lease, TTL_NS // 3)
+    tenure = Tenure(lease)
+    tenure.joined()
+    with pytest.raises(InvariantViolated, match="younger than TTL/3"):
+        tenure.elected(0, TTL_NS // 3)
 
 
 @given(st.integers(0, 2**32), st.integers(50, 3_600_000))
@@ -265,7 +270,7 @@ def test_a_candidacy_that_withdrew_never_leads() -> None:
     tenure.joined()
     tenure.withdrew()
     with pytest.raises(InvariantViolated, match="no such transition"):
-        tenure.elected(0)
+        tenure.elected(0, 0)
 
 
 def test_a_tenure_is_used_once() -> None:

@@ -41,7 +41,7 @@ from incumbent.leadership.watch import Watch
 from incumbent.leadership.world import Backoff, Tasks, World, log, until_answered
 
 LEAVE_WAIT_PARTS: Final = 3
-"""The end of a campaign waits up to TTL/3 for the engine to know; after that, leaving goes on in the background."""
+"""A clean end waits up to TTL/3 for the engine to know; after that, leaving goes on in the background."""
 LOOK_AGAIN_S_MIN: Final = 0.05
 """A leader asks at most this often whether it is still first, however often its group changes."""
 
@@ -159,9 +159,13 @@ class Campaign:
         assert seat is not None
         seat.end(Reason.BODY_ENDED)  # nothing, when it was over before
         self._tell_end()
-        lost = self._took_back_cancel(exc) or exc is None
-        await asyncio.wait({self._start_leaving()}, timeout=self._office.ttl / LEAVE_WAIT_PARTS)
-        if lost and seat.ended_for is not Reason.BODY_ENDED:
+        nobody_else_raised = self._took_back_cancel(exc) or exc is None
+        leaving = self._start_leaving()
+        if (
+            seat.ended_for in RELEASED
+        ):  # after a loss the engine may not be there, and nobody gains by waiting for it
+            await asyncio.wait({leaving}, timeout=self._office.ttl / LEAVE_WAIT_PARTS)
+        if nobody_else_raised and seat.ended_for is not Reason.BODY_ENDED:
             raise LeadershipLost(seat.ended_for) from exc
 
     @property
@@ -251,12 +255,12 @@ class Campaign:
         tenure.joined()
         while True:
             await keeper.wait_fresh()
-            claimed = await self._wait_until_first(keeper, member)
+            claimed, asked_ns = await self._wait_until_first(keeper, member)
             now_ns = self._office.world.clock.now_ns()
-            if keeper.over is None and keeper.lease.is_fresh(now_ns):
+            if keeper.over is None and keeper.lease.may_start(asked_ns, now_ns):
                 break  # else the claim may be stale by the time the lease is fresh: ask again
         # No await from here on: what was true of the claim and the lease is still true when the term begins.
-        tenure.elected(now_ns)
+        tenure.elected(asked_ns, now_ns)
         self._token = claimed.token
         self._seat = Seat(tenure, self._office.world.clock, self._on_over)
         self._tell(EventKind.ELECTED, now_ns)
@@ -278,16 +282,18 @@ class Campaign:
         )
         return await asyncio.shield(self._joining)
 
-    async def _wait_until_first(self, keeper: Keeper, member: Member) -> Claimed:
-        """Claim, and when others are in front, again whenever the group may have changed."""
+    async def _wait_until_first(self, keeper: Keeper, member: Member) -> tuple[Claimed, int]:
+        """Claim, and when others are in front, again whenever the group may have changed. Returns also the time at
+        which the claim that succeeded was asked for."""
         engine, rng = self._office.engine, self._office.world.rng
         backoff = Backoff(rng)
         try:
             while True:
                 keeper.check()
+                asked_ns = self._office.world.clock.now_ns()
                 answer = await until_answered(lambda: engine.claim(member), rng)
                 if isinstance(answer, Claimed):
-                    return answer
+                    return answer, asked_ns
                 self._watch = await renewed_watch(
                     self._watch, self._office, self.election, answer.cursor, backoff
                 )

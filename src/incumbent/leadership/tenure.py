@@ -24,7 +24,7 @@ RATE_FAST: Final = 1001
 """(1 - r) and (1 + r) in thousandths, r = 0.001: twice the 500 ppm by which NTP may slew a clock."""
 
 FRESH_PARTS: Final = 3
-"""A term starts only on a renewal younger than TTL/3; renewals are sent before that age, and wait that long for a reply."""
+"""A term starts only on a renewal and a claim younger than TTL/3; renewals are sent before that age, and wait that long for a reply."""
 RENEW_EARLY_PARTS: Final = 4
 """Renewals are sent at a random age between 3/4 of TTL/3 and TTL/3, so that many holders do not renew in one tick (P23)."""
 RETRY_PARTS: Final = 24
@@ -149,6 +149,11 @@ class Lease:
         """Whether a term may start now: the last confirmed renewal is younger than TTL/3 (DESIGN §4.8)."""
         return now_ns < min(self._sent_ns + self.ttl_ns // FRESH_PARTS, self.deadline_ns)
 
+    def may_start(self, asked_ns: int, now_ns: int) -> bool:
+        """Whether a term may start now on a claim that was asked for at `asked_ns`: what the engine said of the claim
+        must not be older than what it said of the lease, or a member that was removed meanwhile would lead."""
+        return self.is_fresh(now_ns) and now_ns < asked_ns + self.ttl_ns // FRESH_PARTS
+
     # --- renewing -------------------------------------------------------------------------------------------------
 
     @property
@@ -237,9 +242,12 @@ class Tenure:
         """The wait was given up, or its session or member ended: it never leads (P1)."""
         self._take(Step.WITHDREW)
 
-    def elected(self, now_ns: int) -> None:
-        """The engine proved that our member is first, and the lease is fresh."""
-        invariant(self._lease.is_fresh(now_ns), "a term starts only on a renewal younger than TTL/3")
+    def elected(self, asked_ns: int, now_ns: int) -> None:
+        """The engine proved that our member is first, asked at `asked_ns`, and the lease is fresh."""
+        invariant(
+            self._lease.may_start(asked_ns, now_ns),
+            "a term starts only on a renewal and a claim younger than TTL/3",
+        )
         self._take(Step.ELECTED)
         self._copy_deadline()
 
