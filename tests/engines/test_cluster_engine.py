@@ -59,6 +59,20 @@ async def test_a_raised_incarnation_ends_the_terms_of_before() -> None:
     assert lead.token == 3 << TOKEN_NATIVE_BITS | new.revision == (await engine.roster("g")).token
 
 
+async def test_an_updated_member_still_leaves_with_its_session() -> None:
+    """P2: an update keeps the member's place, and its tie to the session."""
+    cluster = MemoryCluster()
+    engine = cluster.engine()
+    for end in ("revoked", "expired"):
+        session = await engine.open_session(10.0, f"request {end}")
+        await engine.update(await engine.join(session, "g", "r", b""), b"new")
+        if end == "revoked":
+            await engine.end_session(session.ref)
+        else:
+            cluster.pass_time(10.0)
+        assert not (await engine.roster("g")).members
+
+
 async def test_a_lease_lasts_ttl_and_release_delay() -> None:
     """P16, P44: counted in whole nanoseconds, never rounded down."""
     cluster = MemoryCluster()

@@ -185,6 +185,16 @@ async def test_what_the_cells_tell(
         assert await engine.read_cell("g", "c") == before  # what arrives late does nothing any more
 
 
+async def test_a_step_that_is_known_but_for_a_version_is_unknown() -> None:
+    """Done, by its other cell; but nobody can tell which version the overwritten one had."""
+    cluster = MemoryCluster()
+    link = Interloper(cluster, "y", b"other", 1)
+    link.faults.append(Fault.ANSWER_LOST)
+    engine = ClusterEngine(link, cluster="test", voters=VOTERS)
+    with pytest.raises(OutcomeUnknown):
+        await engine.write_cells("g", [CellWrite("x", b"1", 0), CellWrite("y", b"2", None)], None)
+
+
 class Straggler(MemoryLink):
     """What was delayed arrives right before the next attempt."""
 
