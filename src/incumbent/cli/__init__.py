@@ -1,6 +1,70 @@
-"""The command line: parse, call, print."""
+"""The command line: parse, call, print. Each command lives in a module of its own, imported when it is used."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from incumbent.errors import IncumbentError
+
+EXIT_ERROR = 2
+"""Bad input, or something did not work; what exactly is one line on standard error."""
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    return 0
+    arguments = build_parser().parse_args(argv)
+    try:
+        code: int = arguments.run(arguments)
+    except IncumbentError as error:
+        print(f"incumbent: {error}", file=sys.stderr)
+        return EXIT_ERROR
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Every command and option; docs/reference/cli.md is checked against it."""
+    parser = argparse.ArgumentParser(prog="incumbent", description="Leader election that never lets two act.")
+    parser.add_argument("--version", action="version", version=f"incumbent {version('incumbent')}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="three real processes, one leader, and what can go wrong with it")
+    demo.add_argument(
+        "--rounds", type=_count, default=3, metavar="N", help="rounds of all four faults (default: 3)"
+    )
+    demo.add_argument("--seed", type=int, default=None, metavar="S", help="fixes the order of the faults")
+    demo.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    demo.add_argument(
+        "--keep", default=None, metavar="DIR", help="keep histories, logs and disks in this new directory"
+    )
+    demo.set_defaults(run=_demo)
+
+    check = commands.add_parser("check", help="judge a recorded history")
+    check.add_argument(
+        "history", nargs="+", metavar="HISTORY", help="files of JSON lines; - for standard input"
+    )
+    check.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    check.set_defaults(run=_check)
+    return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of rounds; give 1 or more")
+    return int(text)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from incumbent.cli.demo.command import demo
+
+    return demo(rounds=arguments.rounds, seed=arguments.seed, as_json=arguments.json, keep=arguments.keep)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from incumbent.cli.check import check
+
+    return check(arguments.history, as_json=arguments.json)

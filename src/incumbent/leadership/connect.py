@@ -77,6 +77,11 @@ class Cluster:
         """What the engine declares."""
         return self._office.engine.guarantees
 
+    @property
+    def engine(self) -> Engine:
+        """The engine itself: for cells and groups of your own, and for what is peculiar to one. It stays the cluster's."""
+        return self._office.engine
+
     def election(
         self,
         name: str,

@@ -11,7 +11,7 @@ import math
 import os
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Final
+from typing import Final, TYPE_CHECKING
 
 from incumbent.engines.api import (
     Cell,
@@ -51,6 +51,9 @@ from incumbent.errors import (
 from incumbent.ids import LeaseId, Revision
 from incumbent.kv.api import NO_LEASE, Code, Command, LeaseGrant, LeaseRevoke, Query, Result
 
+if TYPE_CHECKING:
+    from incumbent.runtime.voter import Voter
+
 CALL_TIMEOUT_S: Final = 5.0
 """How long one call may take, with all its attempts."""
 ATTEMPTS_MAX: Final = 8
@@ -67,7 +70,10 @@ class ClusterEngine:
         cluster: str,
         voters: Mapping[str, Address],
         call_timeout_s: float = CALL_TIMEOUT_S,
+        voter: Voter | None = None,
     ) -> None:
+        self.voter = voter
+        """The voter embedded in this process; None when there is none."""
         self._link = link
         self._cluster = cluster
         self._voters = dict(voters)

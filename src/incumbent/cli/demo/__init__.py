@@ -1,0 +1,1 @@
+"""`incumbent demo`: three real processes, one leader, and what can go wrong with it."""
