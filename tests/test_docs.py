@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 
 from incumbent import errors
+from incumbent.check.history import Kind
+from incumbent.check.leadership import Fault
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -50,3 +52,8 @@ def dead_places(page: Path) -> list[str]:
 
 def test_the_one_place_where_a_thing_happens_exists() -> None:
     assert dead_places(ROOT / "docs" / "explanation" / "architecture.md") == []
+
+
+def test_every_fault_and_event_of_the_judge_is_documented() -> None:
+    page = (ROOT / "docs" / "reference" / "history.md").read_text()
+    assert [name for name in (*Fault, *Kind) if f"`{name}`" not in page] == []
