@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from incumbent.consensus.api import Role
+from incumbent.consensus.quorum import Outcome, outcome, reached
 from incumbent.consensus.raft import replication
 from incumbent.consensus.raft.messages import PreVote, PreVoteReply, Vote, VoteReply
 from incumbent.consensus.raft.notes import Code
@@ -15,18 +16,19 @@ from incumbent.consensus.raft.state import State
 from incumbent.ids import NodeId, Term
 
 HINT_DELAY_MAX_NS: Final = 20_000_000
+"""A hint reaches several followers at once: each waits a random time up to this, so that one of them comes first."""
+HINT_VOTE_WAIT_NS: Final = 50_000_000
+"""After a hint, how long a candidate waits for votes at least: twice HINT_DELAY_MAX_NS and a slow fsync."""
 HINT_RETRIES_MAX: Final = 5
 """After a hint the others may not have noticed yet: ask this often in quick succession, then wait a full timeout."""
 
 
 def on_election_timeout(state: State) -> None:
     """No leader for long enough: ask whether a campaign would win, without disturbing anybody (pre-vote)."""
-    retries = state.hint_retries
-    state.note(Code.CAMPAIGN_HINT if retries else Code.CAMPAIGN_TIMEOUT, last=state.log.last_index)
+    hinted = state.hint_retries > 0
+    state.note(Code.CAMPAIGN_HINT if hinted else Code.CAMPAIGN_TIMEOUT, last=state.log.last_index)
     state.become_pre_candidate()
-    state.reset_election_timer()
-    if retries > 1:
-        _campaign_soon(state, retries - 1)
+    _set_timer(state, 0)
     request = PreVote(Term(state.term + 1), state.log.last_index, state.log.last_term)
     for peer in state.peers:
         state.out.send_now(peer, request)
@@ -38,13 +40,18 @@ def on_leader_lost(state: State, peer: NodeId) -> None:
     decide; harmless when false, because the others still hear the leader and its next heartbeat ends this."""
     if state.role is Role.FOLLOWER and state.leader == peer:
         state.note(Code.LEADER_FORGOTTEN, leader=peer)
-        state.leader, state.heard_ns = None, None
-        _campaign_soon(state, HINT_RETRIES_MAX)
+        state.forget_leader()
+        state.hint_retries = HINT_RETRIES_MAX
+        state.election_ns = state.now_ns + state.random.randrange(HINT_DELAY_MAX_NS)
 
 
-def _campaign_soon(state: State, retries: int) -> None:
-    state.hint_retries = retries
-    state.election_ns = state.now_ns + state.random.randrange(HINT_DELAY_MAX_NS)
+def _set_timer(state: State, hinted_wait_ns: int) -> None:
+    """When to try again: soon, as long as a hint is being followed; else after an election timeout."""
+    if state.hint_retries > 1:
+        state.hint_retries -= 1
+        state.election_ns = state.now_ns + hinted_wait_ns + 1 + state.random.randrange(HINT_DELAY_MAX_NS)
+    else:
+        state.reset_election_timer()
 
 
 def on_pre_vote(state: State, sender: NodeId, message: PreVote) -> None:
@@ -69,10 +76,11 @@ def on_pre_vote_reply(state: State, sender: NodeId, message: PreVoteReply) -> No
 
 
 def _tally_pre_votes(state: State) -> None:
-    if len(state.votes) < state.membership.quorum:
+    if outcome(state.membership, state.votes) is not Outcome.WON:
         return
     state.note(Code.PRE_VOTE_WON, votes=len(state.votes))
     state.become_candidate()
+    _set_timer(state, HINT_VOTE_WAIT_NS)
     request = Vote(state.term, state.log.last_index, state.log.last_term)
     for peer in state.peers:
         state.out.send_after(peer, request)  # the term and the own vote are durable first
@@ -101,21 +109,23 @@ def on_vote_reply(state: State, sender: NodeId, message: VoteReply) -> None:
 
 
 def tally_votes(state: State) -> None:
-    granted = sum(state.votes.values())
-    if granted >= state.membership.quorum:
-        state.become_leader()
-        replication.heartbeat(state)
-    elif len(state.votes) - granted >= state.membership.quorum:
-        state.become_follower(state.term, None, Code.VOTE_LOST)
+    match outcome(state.membership, state.votes):
+        # The others' grants may overtake the own vote's advance(); a leader's term and vote are durable, so wait for it.
+        case Outcome.WON if state.me in state.votes:
+            state.become_leader()
+            replication.heartbeat(state)
+        case Outcome.LOST:
+            state.become_follower(state.term, Code.VOTE_LOST)
+        case _:
+            pass
 
 
 def keeps_quorum(state: State) -> bool:
-    """Check-quorum: a leader that no quorum answered within an election timeout stops leading (P52)."""
-    active = 1 + sum(progress.active for progress in state.progress.values())
-    if active < state.membership.quorum:
-        state.become_follower(state.term, None, Code.QUORUM_LOST)
-        return False
-    for progress in state.progress.values():
-        progress.active = False
-    state.quorum_check_ns = state.now_ns + state.timing.election_timeout_min_ns
-    return True
+    """Check-quorum: a leader that no quorum answered within the minimum election timeout stops leading (P52)."""
+    heard = {peer: progress.heard_ns for peer, progress in state.progress.items()}
+    since_ns = reached(state.membership, heard | {state.me: state.now_ns})
+    state.quorum_check_ns = since_ns + state.timing.election_timeout_min_ns
+    if state.now_ns < state.quorum_check_ns:
+        return True
+    state.become_follower(state.term, Code.QUORUM_LOST)
+    return False

@@ -6,69 +6,74 @@ version, figure 2); pre-vote is section 9.6 of Ongaro's dissertation, read round
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
 
 from incumbent.consensus.api import Entry
 from incumbent.ids import Index, NodeId, Term
 
+NUMBER_MAX: Final = 2**63 - 1
+_Number = Annotated[int, msgspec.Meta(ge=0, le=NUMBER_MAX)]
+_Term = Annotated[Term, msgspec.Meta(ge=0, le=NUMBER_MAX)]
+_Index = Annotated[Index, msgspec.Meta(ge=0, le=NUMBER_MAX)]
+
 
 class PreVote(msgspec.Struct, frozen=True, array_like=True, tag="pv"):
     """Would you vote for me in `term`? Changes nobody's term or vote."""
 
-    term: Term  # the term the sender WOULD campaign in: its own + 1
-    last_index: Index
-    last_term: Term
+    term: _Term  # the term the sender WOULD campaign in: its own + 1
+    last_index: _Index
+    last_term: _Term
 
 
 class PreVoteReply(msgspec.Struct, frozen=True, array_like=True, tag="pvr"):
-    term: Term  # granted: the term asked for; refused: the voter's own
+    term: _Term  # granted: the term asked for; refused: the voter's own
     granted: bool
 
 
 class Vote(msgspec.Struct, frozen=True, array_like=True, tag="v"):
-    term: Term
-    last_index: Index
-    last_term: Term
+    term: _Term
+    last_index: _Index
+    last_term: _Term
 
 
 class VoteReply(msgspec.Struct, frozen=True, array_like=True, tag="vr"):
-    term: Term
+    term: _Term
     granted: bool
 
 
 class Append(msgspec.Struct, frozen=True, array_like=True, tag="a"):
     """Entries after (prev_index, prev_term); none = a probe."""
 
-    term: Term
-    prev_index: Index
-    prev_term: Term
+    term: _Term
+    prev_index: _Index
+    prev_term: _Term
     entries: tuple[Entry, ...]
-    commit: Index
-    sequence: int  # comes back in the reply, so that a reply that was overtaken is recognised
+    commit: _Index
+    sequence: _Number  # comes back in the reply, so that a reply that was overtaken is recognised
 
 
 class AppendReply(msgspec.Struct, frozen=True, array_like=True, tag="ar"):
     """match: the last index that is durable here and agrees with the leader's log; on refusal the conflict hint."""
 
-    term: Term
+    term: _Term
     accepted: bool
-    index: Index  # accepted: match. refused: first index of the conflicting term, or one past the log's end
-    sequence: int
-    conflict_term: Term = Term(0)  # 0: the log is too short
-    refused_prev: Index = Index(0)  # which probe this refuses, so that a stale refusal is recognised
+    index: _Index  # accepted: match. refused: first index of the conflicting term, or one past the log's end
+    sequence: _Number
+    conflict_term: _Term = Term(0)  # 0: the log is too short
+    refused_prev: _Index = Index(0)  # which probe this refuses, so that a stale refusal is recognised
 
 
 class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag="h"):
-    term: Term
-    commit: Index  # min(leader's commit, what is known to match): never past the follower's agreed prefix
-    round: int  # read round: its reply proves that the sender led at or after the round's start
+    term: _Term
+    commit: _Index  # min(leader's commit, what is known to match): never past the follower's agreed prefix
+    round: _Number  # read round: its reply proves that the sender led at or after the round's start
 
 
 class HeartbeatReply(msgspec.Struct, frozen=True, array_like=True, tag="hr"):
-    term: Term
-    round: int
+    term: _Term
+    round: _Number
 
 
 RaftMessage: TypeAlias = (
@@ -77,7 +82,7 @@ RaftMessage: TypeAlias = (
 
 
 class HardState(msgspec.Struct, frozen=True, array_like=True):
-    term: Term = Term(0)
+    term: _Term = Term(0)
     vote: NodeId | None = None
 
 
@@ -91,9 +96,23 @@ def encode(message: RaftMessage) -> bytes:
 
 
 def decode(data: bytes) -> RaftMessage:
-    """Raises msgspec.DecodeError (or its child ValidationError) on anything that `encode` did not write."""
+    """Raises msgspec.DecodeError (or its child ValidationError) on anything that no voter of ours would say."""
     message: RaftMessage = _messages.decode(data)
+    if isinstance(message, Append):
+        _check_entries(message)
     return message
+
+
+def _check_entries(message: Append) -> None:
+    """Entries follow the one before them without a gap, and no term falls or is above the sender's."""
+    index: int = message.prev_index
+    term: int = message.prev_term
+    for entry in message.entries:
+        if entry.index != index + 1 or not term <= entry.term <= message.term:
+            raise msgspec.ValidationError(
+                f"entry {entry.index} of term {entry.term} after {index} of term {term}"
+            )
+        index, term = entry.index, entry.term
 
 
 def encode_hard_state(state: HardState) -> bytes:
@@ -101,4 +120,5 @@ def encode_hard_state(state: HardState) -> bytes:
 
 
 def decode_hard_state(data: bytes | None) -> HardState:
+    """Raises msgspec.DecodeError on anything that `encode_hard_state` did not write. None = nothing was ever saved."""
     return HardState() if data is None else _hard_states.decode(data)

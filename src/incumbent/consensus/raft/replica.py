@@ -114,7 +114,7 @@ class Raft:
             if isinstance(message, Vote) and state.hears_leader():
                 state.note(Code.VOTE_REFUSED_STICKY, to=sender, asked=message.term)
                 return
-            state.become_follower(message.term, None, Code.HIGHER_TERM)
+            state.become_follower(message.term, Code.HIGHER_TERM)
         elif message.term < state.term:
             if isinstance(message, Append | Heartbeat):
                 # Pre-vote and check-quorum together could leave the sender leading a term that I can never accept, with
@@ -128,12 +128,7 @@ class Raft:
         state = self.state
         match message:
             case Append() | Heartbeat():
-                invariant(state.role is not Role.LEADER, "one leader per term", term=state.term, other=sender)
-                if state.role is not Role.FOLLOWER or state.leader != sender:
-                    state.become_follower(state.term, sender, Code.LEADER_HEARD)
-                else:
-                    state.heard_ns = state.now_ns
-                    state.reset_election_timer()
+                state.hear_leader(sender)
                 if isinstance(message, Append):
                     replication.on_append(state, sender, message)
                 else:

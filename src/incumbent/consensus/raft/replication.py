@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from incumbent.consensus.api import Entry, Placed, Role
+from incumbent.consensus.quorum import reached
 from incumbent.consensus.raft.messages import Append, AppendReply, Heartbeat, HeartbeatReply
 from incumbent.consensus.raft.notes import Code
 from incumbent.consensus.raft.progress import Mode
@@ -29,11 +30,13 @@ def propose(state: State, request: RequestId, data: bytes) -> None:
 
 
 def request_read(state: State, request: RequestId) -> None:
-    if state.role is not Role.LEADER or state.reads.full():
+    if state.role is not Role.LEADER or state.reads.full:
         state.note(Code.READ_REFUSED, request=request, leader=state.leader)
         state.out.refused.append(request)
-    else:
-        state.reads.waiting.append(request)
+        return
+    if state.commit < state.term_start:
+        state.note(Code.READ_WAITS, request=request, start=state.term_start)
+    state.reads.add(request)
 
 
 # --- the leader's side ---------------------------------------------------------------------------------------------
@@ -48,14 +51,9 @@ def replicate(state: State) -> None:
 
 def begin_read_round(state: State) -> None:
     """Put what waits into a round, once the own term has committed (before that the commit index may be too old)."""
-    if not state.reads.waiting:
-        return
-    if state.commit < state.term_start:
-        state.note(Code.READ_WAITS, reads=len(state.reads.waiting))
-        return
-    state.reads.begin(state.commit)
-    heartbeat(state)
-    state.out.reads.extend(state.reads.confirmed(state.peers, state.membership.quorum))
+    if state.commit >= state.term_start and state.reads.begin(state.me, state.commit):
+        heartbeat(state)
+        state.out.reads.extend(state.reads.confirmed(state.membership))
 
 
 def heartbeat(state: State) -> None:
@@ -88,17 +86,20 @@ def _batch(state: State, first: Index) -> tuple[Entry, ...]:
 
 def on_append_reply(state: State, sender: NodeId, message: AppendReply) -> None:
     progress = state.progress[sender]
-    progress.active = True
+    progress.heard_ns = state.now_ns
     if progress.mode is Mode.LOST:
         return
     if message.accepted:
+        invariant(
+            message.index <= state.log.last_index, "nobody acknowledges what was never sent", sender=sender
+        )
         if progress.accepted(message.index):
             advance_commit(state)
-    elif message.refused_prev > progress.match:
+    elif message.refused_prev > progress.match and message.sequence >= progress.fresh_sequence:
         progress.back_to(_next_after_refusal(state, message))
-    elif message.sequence > progress.match_sequence:
+    elif message.refused_prev <= progress.match and message.sequence > progress.match_sequence:
         # The append left after the follower had acknowledged up to `match`, and still it lacks it: its disk lost entries
-        # that were counted. Retrying for ever would hide that, and counting on it again could lose them (finding 9).
+        # that were counted. Retrying for ever would hide that, and counting on it again could lose them.
         state.note(
             Code.FOLLOWER_LOST_ENTRIES, follower=sender, match=progress.match, refused=message.refused_prev
         )
@@ -119,24 +120,20 @@ def _next_after_refusal(state: State, message: AppendReply) -> Index:
 
 def on_heartbeat_reply(state: State, sender: NodeId, message: HeartbeatReply) -> None:
     progress = state.progress[sender]
-    progress.active = True
+    progress.heard_ns = state.now_ns
     state.reads.answer(sender, message.round)
-    state.out.reads.extend(state.reads.confirmed(state.peers, state.membership.quorum))
+    state.out.reads.extend(state.reads.confirmed(state.membership))
     quiet = state.now_ns - progress.sent_ns >= state.timing.heartbeat_ns
-    if progress.mode is not Mode.LOST and progress.match < state.log.last_index and quiet:
-        # Something was lost on the way: send once more from what is known to match.
-        progress.back_to(
-            Index(progress.match + 1)
-        ) if progress.mode is Mode.PROBE else progress.in_flight.clear()
-        _send_append(state, sender)
+    if progress.match < state.log.last_index and quiet:
+        progress.unanswered()  # replicate() sends again
 
 
 def advance_commit(state: State) -> None:
     """The highest index that a quorum holds durably, if it is of the own term (Raft section 5.4.2, figure 8)."""
-    durable = sorted(
-        [state.log.stable, *(progress.match for progress in state.progress.values())], reverse=True
-    )
-    candidate = durable[state.membership.quorum - 1]
+    durable = {peer: progress.match for peer, progress in state.progress.items()} | {
+        state.me: state.log.stable
+    }
+    candidate = Index(reached(state.membership, durable))
     if candidate <= state.commit:
         return
     if state.log.term_at(candidate) != state.term:

@@ -32,13 +32,18 @@ class State:
     term: Term  # never decreases, also over restarts once it was durable
     vote: NodeId | None  # in `term`; changes only from None, once per term
     role: Role = Role.FOLLOWER
-    leader: NodeId | None = None  # of `term`; set once per term, forgotten at most
+    leader: NodeId | None = None  # of `term`; may be forgotten, never exchanged for another
     commit: Index = Index(0)  # never decreases; <= log.last_index
     applied: Index = Index(0)  # never decreases; <= commit
     heard_ns: int | None = None  # last contact with `leader`; None = none since it was forgotten
     election_ns: int = 0  # when a voter that does not lead campaigns
     hint_retries: int = 0  # short retries left after a PeerLost hint
     votes: dict[NodeId, bool] = field(default_factory=dict)  # of the campaign going on
+    checked: tuple[Term, Index, Index] = (
+        Term(0),
+        Index(0),
+        Index(0),
+    )  # (term, commit, applied) when last checked
     # Leader only:
     term_start: Index = Index(0)  # the no-op of this term
     progress: dict[NodeId, Progress] = field(default_factory=dict)
@@ -105,26 +110,39 @@ class State:
 
     # --- the only places where the role changes ------------------------------------------------------------------
 
-    def become_follower(self, term: Term, leader: NodeId | None, why: Code) -> None:
+    def become_follower(self, term: Term, why: Code) -> None:
+        """Of a leader that is not known yet. A voter that merely learns of a higher term keeps its timer, so that a
+        candidate which cannot win does not put off one which can."""
         invariant(term >= self.term, "terms never fall", mine=self.term, theirs=term)
-        if self.role is not Role.FOLLOWER or term != self.term:
-            self.note(why, was=self.role.value, to=term, leader=leader)
+        self.note(why, was=self.role.value, to=term)
         if self.role is Role.LEADER:
             self.out.refused.extend(self.reads.drop_all())
             self.progress = {}
         if term > self.term:
-            self.term, self.vote, self.leader, self.heard_ns = term, None, None, None
-        self.role = Role.FOLLOWER
-        self.votes = {}
-        if leader is not None:
-            self.leader, self.heard_ns = leader, self.now_ns
-        elif self.leader == self.me:
-            self.leader = None
+            self.term, self.vote = term, None
+            self.forget_leader()
+        if self.role is not Role.FOLLOWER:
+            self.role, self.votes = Role.FOLLOWER, {}
+            self.forget_leader()
+            self.reset_election_timer()
+
+    def hear_leader(self, leader: NodeId) -> None:
+        """The leader of this term made itself known: follow."""
+        invariant(self.role is not Role.LEADER, "one leader per term", term=self.term, other=leader)
+        invariant(self.leader in (None, leader), "one leader per term", known=self.leader, other=leader)
+        if self.leader is None:
+            self.note(Code.LEADER_HEARD, was=self.role.value, leader=leader)
+        self.role, self.votes = Role.FOLLOWER, {}
+        self.leader, self.heard_ns = leader, self.now_ns
         self.reset_election_timer()
+
+    def forget_leader(self) -> None:
+        self.leader, self.heard_ns = None, None
 
     def become_pre_candidate(self) -> None:
         invariant(self.role is not Role.LEADER, "a leader does not campaign", term=self.term)
-        self.role, self.leader, self.heard_ns = Role.PRE_CANDIDATE, None, None
+        self.role = Role.PRE_CANDIDATE
+        self.forget_leader()
         self.votes = {self.me: True}  # nothing to persist: a pre-vote promises nothing
 
     def become_candidate(self) -> None:
@@ -132,7 +150,6 @@ class State:
         self.role = Role.CANDIDATE
         self.term, self.vote = Term(self.term + 1), self.me
         self.votes = {}  # the own vote counts once it is durable
-        self.reset_election_timer()
 
     def become_leader(self) -> None:
         invariant(self.role is Role.CANDIDATE, "only a candidate wins", role=self.role)
@@ -142,7 +159,7 @@ class State:
         self.role, self.leader, self.heard_ns = Role.LEADER, self.me, None
         self.votes = {}
         last = self.log.last_index
-        self.progress = {peer: Progress(next=Index(last + 1)) for peer in self.peers}
+        self.progress = {peer: Progress(Index(last + 1), self.now_ns) for peer in self.peers}
         self.term_start = Index(last + 1)
         self.reads = ReadRounds()
         self.heartbeat_ns = self.now_ns
@@ -153,7 +170,11 @@ class State:
     # -------------------------------------------------------------------------------------------------------------
 
     def invariants(self) -> None:
-        """Stop the node when its state contradicts itself."""
+        """Stop the node when its state contradicts itself, or what it was when this was last called."""
+        before, self.checked = self.checked, (self.term, self.commit, self.applied)
+        invariant(self.term >= before[0], "the term never falls", before=before[0])
+        invariant(self.commit >= before[1], "the commit index never falls", before=before[1])
+        invariant(self.applied >= before[2], "the applied index never falls", before=before[2])
         invariant(self.term >= self.durable.term, "the term is never below the durable one")
         invariant(
             self.durable.term < self.term or self.durable.vote in (None, self.vote),
