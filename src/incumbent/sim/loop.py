@@ -18,9 +18,10 @@ from __future__ import annotations
 import asyncio
 import math
 import selectors
-from collections.abc import Callable, Coroutine, Hashable, Mapping
+from collections.abc import Callable, Coroutine, Generator, Hashable, Mapping
 from random import Random
 from typing import Any, Final, TypeVar
+from weakref import WeakSet
 
 T = TypeVar("T")
 NS_PER_S: Final = 1_000_000_000
@@ -143,6 +144,24 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self, clock: SimClock) -> None:
         super().__init__(_JumpingSelector(clock))
         self._sim_clock = clock
+        self._tasks: WeakSet[asyncio.Task[Any]] = WeakSet()
+        self.set_task_factory(self._make_task)
+
+    def _make_task(
+        self,
+        _: asyncio.AbstractEventLoop,
+        work: Coroutine[Any, Any, T] | Generator[Any, None, T],
+        **options: Any,
+    ) -> asyncio.Task[T]:
+        task = asyncio.Task(work, loop=self, **options)
+        self._tasks.add(task)
+        return task
+
+    def hush(self) -> None:
+        """The story has failed: what else failed with it is not worth a report from the garbage collector."""
+        for task in self._tasks:
+            if task.done() and not task.cancelled():
+                task.exception()
 
     def time(self) -> float:
         return self._sim_clock.now_ns() / NS_PER_S
@@ -191,4 +210,5 @@ def simulate(story: Callable[[Simulation], Coroutine[Any, Any, T]], *, seed: int
             return runner.run(story(sim))
     except BaseException as error:
         error.add_note(f"simulated with seed={seed}")
+        sim.loop.hush()
         raise
