@@ -82,7 +82,10 @@ class Guarded:
         return pid
 
     async def do_open(self, path: str) -> int:
-        return os.open(path, os.O_RDWR | os.O_CREAT)
+        """A descriptor that a child started carelessly would inherit."""
+        fd = os.open(path, os.O_RDWR | os.O_CREAT)
+        os.set_inheritable(fd, True)
+        return fd
 
 
 async def run() -> None:
