@@ -184,6 +184,7 @@ class Nodes:
 
     async def until(self, what: str, holds: Callable[[Message], bool]) -> Message:
         """Ask a living worker for its status until that holds."""
+        status: Message = {}
         for _ in range(int(WAIT_S_MAX / POLL_S)):
             status = await self.any_alive().ask("status", "status")
             if holds(status):
