@@ -11,7 +11,7 @@ import math
 import os
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Final, TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from incumbent.engines.api import (
     Cell,
