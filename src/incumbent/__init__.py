@@ -71,14 +71,16 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+if not TYPE_CHECKING:  # or type checkers would take every misspelt name for a known one
 
-    # Stored under its name, so that this happens once, and so that the function `connect` and no submodule is found.
-    value = globals()[name] = getattr(import_module(f"incumbent.leadership.{_HOMES[name]}"), name)
-    return value
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        # Stored under its name: this happens once, and `connect` stays the function that it is.
+        value = globals()[name] = getattr(import_module(f"incumbent.leadership.{_HOMES[name]}"), name)
+        return value
 
 
 def __dir__() -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -287,3 +289,10 @@ def test_lost_leads_nowhere_but_out() -> None:
     assert {after for (state, _), after in TRANSITIONS.items() if state is State.LOST} == {State.OUT}
     assert {state for state, _ in TRANSITIONS} == set(State)
     assert {step for _, step in TRANSITIONS} == set(Step)
+
+
+def test_the_documented_table_is_the_one_that_is_used() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "explanation" / "leases.md").read_text()
+    rows = set(re.findall(r"^\| (\w+) \| (\w+) \| (\w+) \|$", page, flags=re.MULTILINE))
+    rows.discard(("from", "when", "to"))
+    assert rows == {(str(state), str(step), str(after)) for (state, step), after in TRANSITIONS.items()}
