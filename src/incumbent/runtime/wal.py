@@ -37,7 +37,8 @@ from incumbent.ids import DiskId, Index
 
 logger = logging.getLogger(__name__)
 
-RECORD_BYTES_MAX: Final = 64 * 1024 * 1024
+RECORD_BYTES_MAX: Final = 1024 * 1024 * 1024
+"""Far above what one record can hold: all the appends that may be on their way to a follower at one time."""
 PREALLOCATE_BYTES: Final = 4 * 1024 * 1024
 """The file grows by zeros in steps of this size, so that a commit need not change the file's length."""
 
