@@ -11,11 +11,9 @@ from typing import Final
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 
 
-def die_with_parent() -> None:
-    """Have the kernel kill this process when the demo dies, whatever it died of. Does nothing where that does not exist."""
-    if sys.platform != "linux":
-        return
-    parent = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died in between
+def die_with(demo_pid: int) -> None:
+    """Have the kernel kill this process when the demo dies, whatever it died of. Only Linux can."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != demo_pid:  # it died before that
         os._exit(1)

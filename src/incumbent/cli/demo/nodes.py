@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import socket
 import sys
@@ -11,7 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
+from urllib.parse import quote
 
+from incumbent.cli.demo.children import Kin
 from incumbent.cli.demo.recorder import CLOCK, Recorder, process_name
 from incumbent.errors import IncumbentError
 
@@ -33,7 +36,8 @@ class Child:
     """One process, and everything it said."""
 
     name: str
-    command: list[str]
+    module: str
+    arguments: list[str]
     log: Path
     on_line: Callable[[str, Message], None]
     process: asyncio.subprocess.Process | None = None
@@ -43,11 +47,12 @@ class Child:
     _reading: asyncio.Task[None] | None = None
 
     async def start(self) -> Self:
-        """Start it; it dies with the demo."""
+        """Start it; it dies with the demo, but not of a Ctrl-C that is meant for the demo."""
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", *self.command,
+                sys.executable, "-m", self.module, str(os.getpid()), *self.arguments,
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log, limit=LINE_BYTES_MAX,
+                start_new_session=True,
             )  # fmt: skip
         self.identity = process_name(self.process.pid)
         self.said = []
@@ -64,10 +69,11 @@ class Child:
         self.process.stdin.write(command.encode() + b"\n")
 
     def signal(self, number: signal.Signals) -> int:
-        """Send a signal; gives the time right after."""
+        """Send a signal; gives the time right before."""
         assert self.process is not None
+        signalled_ns = CLOCK.now_ns()
         self.process.send_signal(number)
-        return CLOCK.now_ns()
+        return signalled_ns
 
     async def wait_for(self, what: str, matches: Callable[[Message], bool], *, since: int = 0) -> Message:
         """The first thing it says, from the `since`th on, that matches."""
@@ -140,32 +146,30 @@ class Nodes:
             f"{name}@127.0.0.1:{port}" for name, port in zip(self.NAMES, free_ports(3), strict=True)
         )
         self._urls = {
-            name: f"cluster://{directory / name}?cluster=demo&node={name}&peers={peers}"
+            name: f"cluster://{quote(str(directory / name))}?cluster=demo&node={name}&peers={peers}"
             for name in self.NAMES
         }
-        self._socket = str(directory / "resource.sock")
-        self.resource = self._child("resource", [
-            "incumbent.cli.demo.resource", str(directory / "resource.db"), self._socket,
-            str(directory / "history-resource.jsonl"),
-        ])  # fmt: skip
-        self.workers = {name: self._child(name, []) for name in self.NAMES}
+        self._resource_port = 0
+        files = [str(directory / "resource.db"), str(directory / "history-resource.jsonl")]
+        self.resource = self._child("resource", "incumbent.cli.demo.resource", files)
+        self.workers = {name: self._child(name, "incumbent.cli.demo.worker", []) for name in self.NAMES}
 
-    def _child(self, name: str, command: list[str]) -> Child:
-        return Child(name, command, self.directory / f"{name}.log", self._on_line)
+    def _child(self, name: str, module: str, arguments: list[str]) -> Child:
+        return Child(name, module, arguments, self.directory / f"{name}.log", self._on_line)
 
     async def start(self) -> None:
         """Start everything, and wait until all three stand for election."""
         await self.resource.start()
-        await self.resource.wait_for("listening", lambda message: "listening" in message)
+        said = await self.resource.wait_for("listening", lambda message: "listening" in message)
+        self._resource_port = said["listening"]
         for name in self.NAMES:
             await self._start(name)
         await self.settle()
 
     async def _start(self, name: str) -> None:
         self._starts[name] += 1
-        history = self._history_of(name)
-        self.workers[name].command = [
-            "incumbent.cli.demo.worker", name, self._urls[name], str(self._ttl), self._socket, str(history),
+        self.workers[name].arguments = [
+            name, self._urls[name], str(self._ttl), str(self._resource_port), str(self._history_of(name)),
         ]  # fmt: skip
         await self.workers[name].start()
 
@@ -180,20 +184,39 @@ class Nodes:
                 await self._start(name)
         for worker in self.workers.values():
             await worker.wait_for("joining the cluster", lambda message: message["event"] == "ready")
-        await self.until("three candidates", lambda status: status["candidates"] == len(self.NAMES))
+        await self.raft_leader()
 
-    async def until(self, what: str, holds: Callable[[Message], bool]) -> Message:
-        """Ask a living worker for its status until that holds."""
-        status: Message = {}
-        for _ in range(int(WAIT_S_MAX / POLL_S)):
-            status = await self.any_alive().ask("status", "status")
-            if holds(status):
-                return status
-            await asyncio.sleep(POLL_S)
-        raise DemoFailed(f"{what} did not happen in {WAIT_S_MAX} s; the last status was {status}")
+    async def raft_leader(self) -> str:
+        """Wait until all living nodes agree on who leads the Raft cluster, and each of them stands for election once."""
+        alive = [name for name, worker in self.workers.items() if worker.alive]
+        status: list[Message] = []
+        try:
+            async with asyncio.timeout(WAIT_S_MAX):
+                while True:
+                    status = [await self.workers[name].ask("status", "status") for name in alive]
+                    leaders = {each["raft_leader"] for each in status}
+                    if len(leaders) == 1 and all(sorted(each["candidates"]) == alive for each in status):
+                        (leader,) = leaders
+                        if leader in alive:
+                            return str(leader)
+                    await asyncio.sleep(POLL_S)
+        except TimeoutError as error:
+            raise DemoFailed(
+                f"nodes {', '.join(alive)} did not agree on a Raft leader and on the candidates in {WAIT_S_MAX} s; they say "
+                f"{[dict(each) for each in status]}\n{self.tails()}"
+            ) from error
 
-    def any_alive(self, *, but: str = "") -> Child:
-        return next(worker for name, worker in self.workers.items() if worker.alive and name != but)
+    def tails(self) -> str:
+        """The ends of all logs, for a failure message."""
+        return "\n".join(child.tail() for child in (*self.workers.values(), self.resource))
+
+    def signal(self, name: str, number: signal.Signals) -> int:
+        """Stop a worker (SIGSTOP) or let it go on (SIGCONT), and record it; gives the time."""
+        worker = self.workers[name]
+        word = "stopped" if number is signal.SIGSTOP else "continued"
+        signalled_ns = worker.signal(number)
+        self.operator.record(word, time_ns=signalled_ns, process=worker.identity)
+        return signalled_ns
 
     def kill(self, name: str) -> int:
         """SIGKILL a worker; gives the time."""
@@ -213,9 +236,14 @@ class Nodes:
             )
 
     async def end(self) -> None:
-        for name in self.NAMES:
-            if self._starts[name]:
-                await self._bury(name)
+        """Kill everything, by pid. The guardians too: there is no cluster left in which they could end a session."""
+        with Kin(
+            [worker.process.pid for worker in self.workers.values() if worker.process is not None]
+        ) as kin:
+            for name in self.NAMES:
+                if self._starts[name]:
+                    await self._bury(name)
+            kin.kill()
         await self.resource.end()
         self.operator.close()
 

@@ -1,4 +1,4 @@
-"""The demo's resource: a process that takes writes over a unix socket and refuses stale tokens.
+"""The demo's resource: a process that takes writes on a port of the loopback and refuses stale tokens.
 
 A request is one JSON line {"token": …, "note": …}; the answer is one JSON line {"accepted": …, "highest": …}. The check and
 the write are one transaction (incumbent.fencing.sqlite). On standard output it says when a token was accepted for the first
@@ -16,7 +16,7 @@ import threading
 from pathlib import Path
 from typing import Final
 
-from incumbent.cli.demo.child import die_with_parent
+from incumbent.cli.demo.child import die_with
 from incumbent.cli.demo.recorder import CLOCK, Recorder
 from incumbent.errors import StaleToken
 from incumbent.fencing.sqlite import Fence
@@ -56,9 +56,9 @@ def _say(line: dict[str, object]) -> None:
     os.write(sys.stdout.fileno(), json.dumps(line).encode() + b"\n")
 
 
-def main(database: str, socket_path: str, history: str) -> None:
+def main(demo_pid: str, database: str, history: str) -> None:
     """Serve until killed."""
-    die_with_parent()
+    die_with(int(demo_pid))
     resource = Resource(Path(database), Recorder(Path(history)))
 
     class Handler(socketserver.StreamRequestHandler):
@@ -71,11 +71,11 @@ def main(database: str, socket_path: str, history: str) -> None:
             except ConnectionError:
                 return  # the writer was killed: what it had sent is done or refused, as the history says
 
-    class Server(socketserver.ThreadingUnixStreamServer):
+    class Server(socketserver.ThreadingTCPServer):
         daemon_threads = True
 
-    with Server(socket_path, Handler) as server:
-        _say({"listening": socket_path})
+    with Server(("127.0.0.1", 0), Handler) as server:
+        _say({"listening": server.server_address[1]})
         server.serve_forever()
 
 

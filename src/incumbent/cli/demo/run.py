@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
@@ -14,7 +13,7 @@ from typing import Final
 
 from incumbent.check import history
 from incumbent.check.leadership import Judgement, Verdict, judge
-from incumbent.cli.demo.faults import FAULTS, Failover, Kind, Scoreboard
+from incumbent.cli.demo.faults import SHOWN, Failover, Scoreboard, inject
 from incumbent.cli.demo.nodes import Message, Nodes
 from incumbent.cli.demo.resource import ELECTION
 from incumbent.cli.demo.view import View
@@ -44,7 +43,7 @@ class Report:
     def as_json(self) -> dict[str, object]:
         return {
             "failovers": [
-                {"kind": f.kind.value, "ms": f.ms, "node": f.node, "also_raft_leader": f.also_raft_leader, "token": f.token}
+                {"kind": f.kind.value, "ms": f.ms, "node": f.node, "both_roles": f.both_roles, "token": f.token}
                 for f in self.failovers
             ],
             "tokens": list(self.tokens),
@@ -71,7 +70,7 @@ async def running(directory: Path, view: View) -> AsyncIterator[tuple[Nodes, Sco
     nodes = Nodes(directory, ttl=TTL_S, on_line=on_line)
     try:
         await nodes.start()
-        await board.above(0)
+        await board.above(0, nodes)
         yield nodes, board
     finally:
         await nodes.end()
@@ -87,14 +86,12 @@ async def run_demo(*, rounds: int, seed: int, keep: Path | None, view: View) -> 
         async with running(directory, view) as (nodes, board):
             view.started(board)
             for number in range(1, rounds + 1):
-                kinds = list(Kind)
+                kinds = list(SHOWN)
                 order.shuffle(kinds)
                 for kind in kinds:
-                    failover = await FAULTS[kind](nodes, board)
+                    failover = await inject(kind, nodes, board)
                     failovers.append(failover)
                     view.failed_over(number, failover, board)
-                    await nodes.settle()
-                    await asyncio.sleep(0)
         judgement = judge(history.parse(nodes.history()))
         return Report(seed, tuple(failovers), judgement, keep)
     finally:

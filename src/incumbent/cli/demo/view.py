@@ -59,7 +59,7 @@ class Lines:
             self._out.flush()
 
     def failed_over(self, number: int, failover: Failover, board: Scoreboard) -> None:
-        what = f"{TITLES[failover.kind]} ({failover.node}{', also the Raft leader' if failover.also_raft_leader else ''})"
+        what = f"{TITLES[failover.kind]} ({failover.node}{', which led both' if failover.both_roles else ''})"
         self._print(
             f"  round {number}  {what:<75} {failover.ms:>9.1f} ms → {board.leader} leads with token {board.token}"
         )

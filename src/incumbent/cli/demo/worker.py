@@ -2,10 +2,11 @@
 
 It is told what to do by lines on standard input, and says what happens by JSON lines on standard output:
 
-    status      who is the Raft leader, how many candidates there are
+    status      who is the Raft leader, who stands for election
     probe       make one linearizable read, and say when it was answered
     resign      give up the leadership
-    hold        pass the check, then block with the write not yet sent until "go" comes (the demo stops the process meanwhile)
+    hold        pass the check, then block with the write not yet sent until "go" comes (the demo stops the process
+                meanwhile); then write, and check again
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import incumbent
-from incumbent.cli.demo.child import die_with_parent
+from incumbent.cli.demo.child import die_with
 from incumbent.cli.demo.recorder import CLOCK, Recorder, TermRecorder
 from incumbent.cli.demo.resource import ELECTION
 from incumbent.engines.cluster.engine import ClusterEngine
-from incumbent.errors import IncumbentError
+from incumbent.errors import EngineUnavailable, IncumbentError, Overloaded
 from incumbent.ids import name_of
 
 WRITE_EVERY_S: Final = 0.02
@@ -40,9 +41,9 @@ def say(event: str, **facts: object) -> None:
 class ResourceClient:
     """Blocking on purpose: between a check and its write this process does nothing else."""
 
-    def __init__(self, path: str) -> None:
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.connect(path)
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port))
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._answers = self._socket.makefile("rb")
 
     def write(self, token: int, note: str) -> Mapping[str, Any]:
@@ -60,24 +61,33 @@ class Worker:
         self._resource = resource
         self._recorder = recorder
         self._election = cluster.election(ELECTION, candidate=name, fenced=True, listener=recorder)
-        self._hold = False
+        self._term: incumbent.Term | None = None
 
     async def work(self, term: incumbent.Term) -> None:
         """The leader's body: check, write, again. Ends only by being cancelled, or when a check says that it is over."""
+        self._term = term
         say("leading", token=term.token)
         while True:
-            checked_ns = CLOCK.now_ns()
-            term.check()
-            self._recorder.acting(ELECTION, self._name, term.token, time_ns=checked_ns)
-            if self._hold:
-                self._hold = False
-                self._write_late(term)
+            self._check(term)
             self._resource.write(term.token, self._name)
             await asyncio.sleep(WRITE_EVERY_S)
 
-    def _write_late(self, term: incumbent.Term) -> None:
+    def _check(self, term: incumbent.Term) -> None:
+        checked_ns = CLOCK.now_ns()
+        term.check()
+        self._recorder.acting(ELECTION, self._name, term.token, time_ns=checked_ns)
+
+    def _write_late(self) -> None:
         """One write that is already past its check when the process is stopped. No await: the loop does not run here, so
-        what `term` says afterwards it says without any I/O."""
+        what the term says afterwards it says without any I/O."""
+        term = self._term
+        try:
+            if term is None:
+                raise incumbent.LeadershipLost("never_elected")
+            self._check(term)
+        except incumbent.LeadershipLost as lost:
+            say("not_leading", reason=lost.reason)
+            return
         say("past_check", token=term.token)
         if not select.select([sys.stdin], [], [], HOLD_S_MAX)[0]:
             raise TimeoutError("nobody said go")
@@ -88,8 +98,8 @@ class Worker:
             term.check()
         except incumbent.LeadershipLost as lost:
             say("held", valid=valid, accepted=answer["accepted"], check=lost.reason)
-            raise
-        say("held", valid=valid, accepted=answer["accepted"], check="passed")
+        else:
+            say("held", valid=valid, accepted=answer["accepted"], check="passed")
 
     async def obey(self, command: str) -> None:
         """Carry out one command."""
@@ -102,7 +112,7 @@ class Worker:
             case "resign":
                 say("resigned", was_leader=await self._election.resign())
             case "hold":
-                self._hold = True
+                self._write_late()
             case _:
                 raise ValueError(f"unknown command {command!r}")
 
@@ -111,8 +121,11 @@ class Worker:
         assert isinstance(engine, ClusterEngine)
         assert engine.voter is not None
         leader = engine.voter.driver.leadership.leader
-        roster = await engine.roster(ELECTION)
-        return {"raft_leader": name_of(leader) if leader else None, "candidates": len(roster.members)}
+        try:
+            candidates = [entry.value.decode() for entry in (await engine.roster(ELECTION)).members]
+        except (EngineUnavailable, Overloaded):
+            candidates = []  # no quorum at this moment: asked again
+        return {"raft_leader": name_of(leader) if leader else None, "candidates": candidates}
 
     async def run(self) -> None:
         """Campaign for ever, obeying commands, until standard input ends."""
@@ -133,14 +146,14 @@ class Worker:
             say("failed", command=command, error=f"{type(error).__name__}: {error}")
 
 
-async def main(name: str, url: str, ttl: str, resource: str, history: str) -> None:
+async def main(demo_pid: str, name: str, url: str, ttl: str, resource_port: str, history: str) -> None:
     """Be one node of the demo."""
+    die_with(int(demo_pid))
     recorder = TermRecorder(Recorder(Path(history)))
     async with incumbent.connect(url, ttl=float(ttl)) as cluster:
         say("ready")
-        await Worker(name, cluster, ResourceClient(resource), recorder).run()
+        await Worker(name, cluster, ResourceClient(int(resource_port)), recorder).run()
 
 
 if __name__ == "__main__":
-    die_with_parent()
     asyncio.run(main(*sys.argv[1:]))
