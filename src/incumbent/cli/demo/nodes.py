@@ -42,6 +42,7 @@ class Child:
     on_line: Callable[[str, Message], None]
     process: asyncio.subprocess.Process | None = None
     identity: str = ""  # pid and start time
+    stopped: bool = False
     said: list[Message] = field(default_factory=list)  # since its start
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _reading: asyncio.Task[None] | None = None
@@ -213,8 +214,9 @@ class Nodes:
     def signal(self, name: str, number: signal.Signals) -> int:
         """Stop a worker (SIGSTOP) or let it go on (SIGCONT), and record it; gives the time."""
         worker = self.workers[name]
-        word = "stopped" if number is signal.SIGSTOP else "continued"
+        worker.stopped = number is signal.SIGSTOP
         signalled_ns = worker.signal(number)
+        word = "stopped" if worker.stopped else "continued"
         self.operator.record(word, time_ns=signalled_ns, process=worker.identity)
         return signalled_ns
 

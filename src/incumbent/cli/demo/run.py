@@ -73,13 +73,13 @@ async def running(directory: Path, view: View) -> AsyncIterator[tuple[Nodes, Sco
         await board.above(0, nodes)
         yield nodes, board
     finally:
+        view.ended()
         await nodes.end()
 
 
 async def run_demo(*, rounds: int, seed: int, keep: Path | None, view: View) -> Report:
     """Run it. Raises DemoFailed when something does not happen in time."""
     directory = Path(tempfile.mkdtemp(prefix="incumbent-demo-")) if keep is None else keep
-    directory.mkdir(parents=True, exist_ok=True)
     order = Random(seed)
     failovers: list[Failover] = []
     try:

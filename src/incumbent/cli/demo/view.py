@@ -1,30 +1,33 @@
-"""What the demo shows: one line per event, and on a terminal also a line that is kept up to date."""
+"""What the demo shows: one line per failover, and on a terminal below them a table of the present, drawn anew when it changes."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, Final, Protocol, TextIO
 
 if TYPE_CHECKING:
     from incumbent.cli.demo.faults import Failover, Scoreboard
     from incumbent.cli.demo.nodes import Nodes
 
-TITLES = {
+TITLES: Final = {
     "holder_killed": "SIGKILL of the leader",
     "raft_leader_killed": "SIGKILL of the Raft leader",
-    "holder_stopped": "SIGSTOP of the leader past its TTL; one late write refused",
+    "holder_stopped": "SIGSTOP of the leader past its TTL, late write refused",
+    "raft_leader_stopped": "SIGSTOP of the Raft leader",
     "resigned": "the leader resigned",
 }
+_CLEAR_BELOW: Final = "\x1b[J"
 
 
 class View(Protocol):
     def started(self, board: Scoreboard) -> None: ...
     def update(self, board: Scoreboard, nodes: Nodes) -> None: ...
     def failed_over(self, number: int, failover: Failover, board: Scoreboard) -> None: ...
+    def ended(self) -> None: ...
 
 
 class Silent:
-    """For --json: nothing but the report."""
+    """For --json and benchmarks: nothing but the report."""
 
     def started(self, board: Scoreboard) -> None:
         pass
@@ -33,38 +36,64 @@ class Silent:
         pass
 
     def failed_over(self, number: int, failover: Failover, board: Scoreboard) -> None:
+        pass
+
+    def ended(self) -> None:
         pass
 
 
 class Lines:
-    """For people; on a terminal the last line shows the present."""
+    """For people."""
 
     def __init__(self, out: TextIO = sys.stdout) -> None:
         self._out = out
         self._live = out.isatty()
+        self._table: list[str] = []  # as it stands on the terminal, right above the cursor
 
     def started(self, board: Scoreboard) -> None:
-        self._print(
-            "three processes, each a voter and a candidate for the election 'scheduler', and a resource that checks tokens"
-        )
-        self._print(f"  {board.leader} leads with token {board.token}")
+        self._print("three processes, each a voter and a candidate for the election 'scheduler',")
+        self._print("and a resource that checks tokens")
+        self._print(f"  {'':7}  {'':68}  {board.leader} leads with token {board.token}")
 
     def update(self, board: Scoreboard, nodes: Nodes) -> None:
-        if self._live:
-            shown = "  ".join(
-                f"{name}: {'LEADS' if name == board.leader else 'stands' if worker.alive else 'dead'}"
-                for name, worker in nodes.workers.items()
-            )
-            self._out.write(f"\r\x1b[K  now  {shown}  token {board.token}")
-            self._out.flush()
+        if not self._live:
+            return
+        table = ["", *(f"  {name}  {_state(name, board, nodes)}" for name in nodes.workers)]
+        if table != self._table:
+            self._draw(table)
 
     def failed_over(self, number: int, failover: Failover, board: Scoreboard) -> None:
-        what = f"{TITLES[failover.kind]} ({failover.node}{', which led both' if failover.both_roles else ''})"
-        self._print(
-            f"  round {number}  {what:<75} {failover.ms:>9.1f} ms → {board.leader} leads with token {board.token}"
-        )
+        where = f"{failover.node}, which led both" if failover.both_roles else failover.node
+        what = f"{TITLES[failover.kind]} ({where})"
+        now = f"{board.leader} leads with token {board.token}"
+        self._print(f"  round {number:<2} {what:<73}{failover.ms:>8.1f} ms  {now}")
+
+    def ended(self) -> None:
+        self._draw([])
 
     def _print(self, line: str) -> None:
-        clear = "\r\x1b[K" if self._live else ""
-        self._out.write(f"{clear}{line}\n")
+        table = self._table
+        self._draw([])
+        self._out.write(f"{line}\n")
+        self._draw(table)
+
+    def _draw(self, table: list[str]) -> None:
+        """Put this table where the one before stood."""
+        up = f"\x1b[{len(self._table)}F{_CLEAR_BELOW}" if self._table else ""
+        self._out.write(up + "".join(f"{line}\n" for line in table))
         self._out.flush()
+        self._table = table
+
+
+def _state(name: str, board: Scoreboard, nodes: Nodes) -> str:
+    worker = nodes.workers[name]
+    if not worker.alive:
+        return "dead"
+    assert worker.process is not None
+    if worker.stopped:
+        doing = "stopped"
+    elif name == board.leader:
+        doing = f"LEADS with token {board.token}"
+    else:
+        doing = "stands for election"
+    return f"process {worker.process.pid:<8} {doing}"

@@ -21,13 +21,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import incumbent
 from incumbent.cli.demo.child import die_with
 from incumbent.cli.demo.recorder import CLOCK, Recorder, TermRecorder
 from incumbent.cli.demo.resource import ELECTION
 from incumbent.engines.cluster.engine import ClusterEngine
-from incumbent.errors import EngineUnavailable, IncumbentError, Overloaded
+from incumbent.errors import EngineUnavailable, IncumbentError, LeadershipLost, Overloaded
 from incumbent.ids import name_of
+from incumbent.leadership.connect import Cluster, connect
+from incumbent.leadership.term import Term
 
 WRITE_EVERY_S: Final = 0.02
 HOLD_S_MAX: Final = 60.0
@@ -53,17 +54,15 @@ class ResourceClient:
 
 
 class Worker:
-    def __init__(
-        self, name: str, cluster: incumbent.Cluster, resource: ResourceClient, recorder: TermRecorder
-    ) -> None:
+    def __init__(self, name: str, cluster: Cluster, resource: ResourceClient, recorder: TermRecorder) -> None:
         self._name = name
         self._cluster = cluster
         self._resource = resource
         self._recorder = recorder
         self._election = cluster.election(ELECTION, candidate=name, fenced=True, listener=recorder)
-        self._term: incumbent.Term | None = None
+        self._term: Term | None = None
 
-    async def work(self, term: incumbent.Term) -> None:
+    async def work(self, term: Term) -> None:
         """The leader's body: check, write, again. Ends only by being cancelled, or when a check says that it is over."""
         self._term = term
         say("leading", token=term.token)
@@ -72,7 +71,7 @@ class Worker:
             self._resource.write(term.token, self._name)
             await asyncio.sleep(WRITE_EVERY_S)
 
-    def _check(self, term: incumbent.Term) -> None:
+    def _check(self, term: Term) -> None:
         checked_ns = CLOCK.now_ns()
         term.check()
         self._recorder.acting(ELECTION, self._name, term.token, time_ns=checked_ns)
@@ -83,9 +82,9 @@ class Worker:
         term = self._term
         try:
             if term is None:
-                raise incumbent.LeadershipLost("never_elected")
+                raise LeadershipLost("never_elected")
             self._check(term)
-        except incumbent.LeadershipLost as lost:
+        except LeadershipLost as lost:
             say("not_leading", reason=lost.reason)
             return
         say("past_check", token=term.token)
@@ -96,7 +95,7 @@ class Worker:
         answer = self._resource.write(term.token, f"{self._name}, late")
         try:
             term.check()
-        except incumbent.LeadershipLost as lost:
+        except LeadershipLost as lost:
             say("held", valid=valid, accepted=answer["accepted"], check=lost.reason)
         else:
             say("held", valid=valid, accepted=answer["accepted"], check="passed")
@@ -150,7 +149,7 @@ async def main(demo_pid: str, name: str, url: str, ttl: str, resource_port: str,
     """Be one node of the demo."""
     die_with(int(demo_pid))
     recorder = TermRecorder(Recorder(Path(history)))
-    async with incumbent.connect(url, ttl=float(ttl)) as cluster:
+    async with connect(url, ttl=float(ttl)) as cluster:
         say("ready")
         await Worker(name, cluster, ResourceClient(int(resource_port)), recorder).run()
 
