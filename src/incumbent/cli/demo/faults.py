@@ -15,6 +15,8 @@ from incumbent.cli.demo.recorder import CLOCK
 ATTEMPTS_MAX: Final = 5
 """On a busy machine a leader may lose its lease in the very moment when something is to be done to it; then again."""
 
+ARRANGE_MAX: Final = 20
+
 
 class Kind(StrEnum):
     HOLDER_KILLED = "holder_killed"  # SIGKILL of the process that leads the election
@@ -169,11 +171,27 @@ SHOWN: Final = (Kind.HOLDER_KILLED, Kind.RAFT_LEADER_KILLED, Kind.HOLDER_STOPPED
 """What a round of the demo does. The benchmark measures the others as well."""
 
 
-async def inject(kind: Kind, nodes: Nodes, board: Scoreboard) -> Failover:
-    """Do it, and wait until everybody is back. Raises DemoFailed."""
+async def _arrange(nodes: Nodes, board: Scoreboard, *, both_roles: bool) -> None:
+    """Have leaders resign until one node leads both the election and the Raft cluster, or until two different ones do.
+    Candidates take turns, so that is soon."""
+    for _ in range(ARRANGE_MAX):
+        now = await roles(nodes, board)
+        if (now.holder == now.raft_leader) is both_roles:
+            return
+        await inject(Kind.RESIGNED, nodes, board)
+    raise DemoFailed(f"the roles could not be arranged by {ARRANGE_MAX} resignations\n{nodes.tails()}")
+
+
+async def inject(kind: Kind, nodes: Nodes, board: Scoreboard, *, both_roles: bool | None = None) -> Failover:
+    """Do it, and wait until everybody is back. `both_roles`: to a node that leads both, or to one that does not.
+
+    Raises DemoFailed.
+    """
     for _ in range(ATTEMPTS_MAX):
+        if both_roles is not None:
+            await _arrange(nodes, board, both_roles=both_roles)
         failover = await FAULTS[kind](nodes, board)
         await nodes.settle()
-        if failover is not None:
+        if failover is not None and both_roles in (None, failover.both_roles):
             return failover
     raise DemoFailed(f"{kind}: the leader changed by itself {ATTEMPTS_MAX} times in a row\n{nodes.tails()}")
