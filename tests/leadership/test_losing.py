@@ -142,6 +142,34 @@ def test_a_leader_that_is_cut_off_is_cancelled_before_its_lease_can_expire() -> 
     simulate(story)
 
 
+def test_jeopardy_is_told_in_time_also_when_renewals_hang() -> None:
+    """And once for each time that it comes to that."""
+
+    async def story(sim: Simulation) -> None:
+        lab = Lab(sim)
+        engine = lab.engine()
+
+        async def hang(method: str) -> None:
+            if method == "renew":
+                await asyncio.Event().wait()
+
+        async with (
+            lab.connect(engine) as cluster,
+            cluster.election("e", listener=lab.events.append).campaign() as term,
+        ):
+            for _ in range(3):
+                engine.on_request = hang
+                await until(lambda: term.state is State.JEOPARDY)
+                await asyncio.sleep(0.01)
+                assert lab.kinds()[-1] is EventKind.JEOPARDY
+                engine.on_request = None
+                await until(lambda: term.state is State.HELD)
+                assert lab.kinds()[-1] is EventKind.EXTENDED
+        assert lab.kinds().count(EventKind.JEOPARDY) == 3
+
+    simulate(story)
+
+
 @pytest.mark.parametrize(
     "error", [EngineUnavailable("x"), Overloaded("x"), OutcomeUnknown("x"), TimeoutError()]
 )

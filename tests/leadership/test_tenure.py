@@ -222,6 +222,22 @@ def test_retries_are_paced_and_never_given_up() -> None:
     assert lease.next_renewal_ns <= now + TTL_NS // 3
 
 
+@given(st.integers(0, 2**32))
+def test_one_lease_has_room_for_three_renewals_that_hang(seed: int) -> None:
+    """P18: the first may take TTL/3, and still a third one can come in time."""
+    lease = Lease(ttl_ns=TTL_NS, lag_ns=0, sent_ns=0, rng=Random(seed))
+    sent: list[int] = []
+    now = lease.next_renewal_ns
+    while now < lease.deadline_ns:
+        sent.append(now)
+        now += lease.attempt_ns(now)
+        lease.renewal_failed(lease.renewal_sent(sent[-1]), now)
+        now = lease.next_renewal_ns
+    assert len(sent) >= 3
+    assert lease.deadline_ns - sent[2] >= TTL_NS // 20
+    assert lease.attempt_ns(0) == lease.attempt_ns(lease.deadline_ns) == TTL_NS // 3
+
+
 def test_jeopardy_comes_before_the_end_and_a_renewal_lifts_it() -> None:
     """Uncertainty is a state (DESIGN §4.3): a leader in jeopardy still leads."""
     lease = new_lease()
@@ -296,3 +312,12 @@ def test_the_documented_table_is_the_one_that_is_used() -> None:
     rows = set(re.findall(r"^\| (\w+) \| (\w+) \| (\w+) \|$", page, flags=re.MULTILINE))
     rows.discard(("from", "when", "to"))
     assert rows == {(str(state), str(step), str(after)) for (state, step), after in TRANSITIONS.items()}
+
+
+def test_nothing_here_reads_a_wall_clock_or_a_clock_that_sleeps() -> None:
+    """P9: no module of this layer even imports one; time comes from the injected clock, and pauses from asyncio."""
+    folder = Path(__file__).parents[2] / "src" / "incumbent" / "leadership"
+    for path in folder.glob("*.py"):
+        assert not re.search(
+            r"^\s*(import|from) (time|datetime)\b|\.time\(\)", path.read_text(), re.MULTILINE
+        ), path

@@ -113,7 +113,6 @@ class Campaign:
         self._watch: Watch | None = None
         self._seat: Seat | None = None
         self._token = 0
-        self._in_jeopardy = False
         self._end_told = False
         self._overseer: asyncio.Task[None] | None = None
         self._leaving: asyncio.Task[None] | None = None
@@ -161,9 +160,8 @@ class Campaign:
         self._tell_end()
         nobody_else_raised = self._took_back_cancel(exc) or exc is None
         leaving = self._start_leaving()
-        if (
-            seat.ended_for in RELEASED
-        ):  # after a loss the engine may not be there, and nobody gains by waiting for it
+        # After a loss the engine may not be there, and nobody gains by waiting for it.
+        if seat.ended_for in RELEASED:
             await asyncio.wait({leaving}, timeout=self._office.ttl / LEAVE_WAIT_PARTS)
         if nobody_else_raised and seat.ended_for is not Reason.BODY_ENDED:
             raise LeadershipLost(seat.ended_for) from exc
@@ -219,7 +217,7 @@ class Campaign:
         if self._phase in (Phase.ENTERING, Phase.BODY) and not self._cancel_sent:
             assert self._task is not None
             self._cancel_sent = True
-            self._task.cancel("leadership lost")
+            self._task.cancel("the term is over, or the cluster object is closed")
 
     def _took_back_cancel(self, error: BaseException | None) -> bool:
         """Whether `error` is our own cancellation and nobody else's. Takes ours out of the task's count."""
@@ -331,12 +329,10 @@ class Campaign:
 
     def on_renewed(self) -> None:
         if self._seat is not None and self._seat.renewed():
-            self._in_jeopardy = False
             self._tell(EventKind.EXTENDED, self._office.world.clock.now_ns())
 
-    def on_unconfirmed(self) -> None:
-        if self._seat is not None and self._seat.state is State.JEOPARDY and not self._in_jeopardy:
-            self._in_jeopardy = True
+    def on_overdue(self) -> None:
+        if self._seat is not None and self._seat.state is State.JEOPARDY:
             log.warning(
                 "%s: a renewal is overdue; leadership ends in %.3f s without one",
                 self.election,

@@ -158,8 +158,10 @@ async def _close(office: Office) -> None:
         )
     finally:
         running = frozenset(c.keeper for c in office.campaigns if c.body_runs and c.keeper is not None)
-        await office.sessions.close(abandon=running)
-        await office.tasks.close()
+        try:
+            await office.sessions.close(abandon=running)
+        finally:
+            await office.tasks.close()
 
 
 async def _death_watch(

@@ -8,13 +8,17 @@ the deadline decides (P18, P19).
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
-from typing import Protocol
+from typing import Final, Protocol
 
 from incumbent.engines.api import Engine, Ref, Session
 from incumbent.errors import IncarnationChanged, SessionGone, Unsupported
 from incumbent.leadership.tenure import NS_PER_S, Lease, Reason, hold_ns
 from incumbent.leadership.world import TRANSIENT, Tasks, World, log, until_answered
+
+OVERDUE_SLACK_S: Final = 0.001
+"""So much later than due: the loop's clock is not the lease's, and a hair too early it would not be overdue yet."""
 
 
 class Dependant(Protocol):
@@ -24,8 +28,8 @@ class Dependant(Protocol):
         """The lease was renewed."""
         ...
 
-    def on_unconfirmed(self) -> None:
-        """A renewal was refused, lost or given up; it may be overdue by now."""
+    def on_overdue(self) -> None:
+        """A renewal is overdue: JEOPARDY. Once for each time that it comes to that."""
         ...
 
     def on_session_over(self, reason: Reason) -> None:
@@ -64,7 +68,10 @@ class Keeper:
         self._dependants: dict[Dependant, None] = {}
         self._news = asyncio.Event()  # set and replaced when a renewal was answered, or the session is over
         self._nudge = asyncio.Event()  # the renewer's pause is to be computed anew
+        self._loop = asyncio.get_running_loop()
+        self._overdue: asyncio.Handle = self._loop.call_soon(lambda: None)
         self._arm()
+        self._expect_renewal()
         self._renewer = tasks.spawn(self._renew_until_over(), f"incumbent-renew-{id(self):x}")
         self._renewer.add_done_callback(self._on_renewer_done)
 
@@ -98,8 +105,11 @@ class Keeper:
         if self.over is not None:
             return
         self.over = reason
-        log.log(20 if reason is Reason.CLOSED else 30, "the session is over: %s", reason)
+        log.log(
+            logging.INFO if reason is Reason.CLOSED else logging.WARNING, "the session is over: %s", reason
+        )
         self._world.deadlines.clear(self)
+        self._overdue.cancel()
         self._nudge.set()
         self._tell_news()
         for dependant in list(self._dependants):
@@ -128,9 +138,10 @@ class Keeper:
 
     async def _renew(self) -> None:
         clock = self._world.clock
-        number = self.lease.renewal_sent(clock.now_ns())  # before the request leaves
+        sent_ns = clock.now_ns()  # before the request leaves
+        number = self.lease.renewal_sent(sent_ns)
         try:
-            async with asyncio.timeout(self.lease.attempt_ns / NS_PER_S):
+            async with asyncio.timeout(self.lease.attempt_ns(sent_ns) / NS_PER_S):
                 await self._engine.renew(self.session)
         except SessionGone:
             self.end(Reason.SESSION_GONE)
@@ -153,13 +164,12 @@ class Keeper:
                 for dependant in list(self._dependants):
                     dependant.on_renewed()
                 self._arm()
+                self._expect_renewal()
                 self._tell_news()
 
     def _unconfirmed(self, number: int, why: str) -> None:
         log.info("a renewal was not confirmed: %s", why)
         self.lease.renewal_failed(number, self._world.clock.now_ns())
-        for dependant in list(self._dependants):
-            dependant.on_unconfirmed()
         self._tell_news()
 
     def _tell_news(self) -> None:
@@ -177,6 +187,16 @@ class Keeper:
 
     def _arm(self) -> None:
         self._world.deadlines.set(self, self.lease.deadline_ns, self._on_deadline)
+
+    def _expect_renewal(self) -> None:
+        """Have it told when the next renewal is overdue. For people, so the loop's own timer is good enough."""
+        self._overdue.cancel()
+        left_ns = self.lease.overdue_ns - self._world.clock.now_ns()
+        self._overdue = self._loop.call_later(left_ns / NS_PER_S + OVERDUE_SLACK_S, self._on_overdue)
+
+    def _on_overdue(self) -> None:
+        for dependant in list(self._dependants):
+            dependant.on_overdue()
 
     def _on_deadline(self) -> None:
         """On the alarm's thread. It may ring for a deadline that the loop is just moving: then it is set again."""
@@ -259,6 +279,8 @@ class Sessions:
                 await until_answered(lambda: self._engine.end_session(ref), self._world.rng)
         except TimeoutError:
             log.warning("the engine did not answer; the session is left to its TTL")
+        except Exception:
+            log.exception("the engine did not end the session; it is left to its TTL")
 
 
 def _is_live(opening: asyncio.Task[Keeper]) -> bool:

@@ -24,11 +24,13 @@ RATE_FAST: Final = 1001
 """(1 - r) and (1 + r) in thousandths, r = 0.001: twice the 500 ppm by which NTP may slew a clock."""
 
 FRESH_PARTS: Final = 3
-"""A term starts only on a renewal and a claim younger than TTL/3; renewals are sent before that age, and wait that long for a reply."""
+"""A term starts only on a renewal and a claim younger than TTL/3; renewals are sent before that age, and wait at most that long for a reply."""
 RENEW_EARLY_PARTS: Final = 4
 """Renewals are sent at a random age between 3/4 of TTL/3 and TTL/3, so that many holders do not renew in one tick (P23)."""
 RETRY_PARTS: Final = 24
 """The first retry of a failed renewal comes after at most TTL/24; the pause doubles, up to TTL/3."""
+HURRY_PARTS: Final = 12
+"""However little of the lease is left, a renewal's reply is waited for at least TTL/12."""
 LATE_PARTS: Final = 10
 """An end that was noticed more than TTL/10 late was noticed by a process that had not been running."""
 
@@ -53,7 +55,9 @@ class Reason(StrEnum):
     RENEW_TIMEOUT = "renew_timeout"  # renewals were tried and none was confirmed in time
     LOOP_STALL = "loop_stall"  # the event loop was blocked for so long that no renewal could be sent
     SESSION_GONE = "session_gone"  # the engine says that the session is over
-    EVICTED = "evicted"  # the engine says that the member is gone: an operator removed it
+    EVICTED = (
+        "evicted"  # the engine says that the member is gone: removed by an operator, or with its session
+    )
     SUPERSEDED = "superseded"  # the engine says that another member is first
     ENGINE_RESET = "engine_reset"  # the engine was restored or replaced
     FORKED = "forked"  # this is a forked child; the parent leads
@@ -103,7 +107,7 @@ class Lease:
     """One session as its holder sees it: which renewal is in flight, which was the last confirmed, when to send the next.
 
     Example with a TTL of 6 s, all from the last confirmed renewal's sending: the next is sent between 1.5 and 2 s and
-    given 2 s for its reply; from 4 s on the lease is overdue (JEOPARDY); at 5.988 s the holder gives up.
+    given up to 2 s for its reply; from 4 s on the lease is overdue (JEOPARDY); at 5.988 s the holder gives up.
     """
 
     __slots__ = (
@@ -156,10 +160,12 @@ class Lease:
 
     # --- renewing -------------------------------------------------------------------------------------------------
 
-    @property
-    def attempt_ns(self) -> int:
-        """How long to wait for one renewal's reply before it is given up."""
-        return self.ttl_ns // FRESH_PARTS
+    def attempt_ns(self, now_ns: int) -> int:
+        """How long to wait for the reply of a renewal sent now before it is given up: TTL/3, or half of what is left of
+        the lease where that is less, so that a request that hangs does not use up the chances of the next."""
+        patience_ns = self.ttl_ns // FRESH_PARTS
+        left_ns = self.deadline_ns - now_ns
+        return min(patience_ns, max(left_ns // 2, self.ttl_ns // HURRY_PARTS)) if left_ns > 0 else patience_ns
 
     @property
     def next_renewal_ns(self) -> int:
