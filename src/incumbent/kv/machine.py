@@ -43,7 +43,8 @@ from incumbent.kv.api import (
 )
 
 HISTORY_CHANGES_MAX: Final = 100_000
-"""Changes kept for watches; older ones are compacted."""
+HISTORY_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Changes kept for watches, by count and by the bytes of their keys and values; older ones are compacted."""
 FIRST_REVISION: Final = Revision(1)
 
 
@@ -65,7 +66,9 @@ class Lease:
 class Machine:
     """Deterministic: the same commands in the same order give the same state and answers on every node."""
 
-    def __init__(self, *, history_changes_max: int = HISTORY_CHANGES_MAX) -> None:
+    def __init__(
+        self, *, history_changes_max: int = HISTORY_CHANGES_MAX, history_bytes_max: int = HISTORY_BYTES_MAX
+    ) -> None:
         self.revision = FIRST_REVISION  # never decreases; one more per command that changes a key
         self.applied = Index(0)  # the log index of the newest command applied
         self.compacted = FIRST_REVISION  # changes at or below this revision may be missing from the history
@@ -73,7 +76,9 @@ class Machine:
         self._sorted: list[bytes] = []  # exactly the keys of _values, ascending
         self._leases: dict[LeaseId, Lease] = {}
         self._history: deque[Change] = deque()  # ascending by revision
-        self._history_max = history_changes_max
+        self._history_bytes = 0  # of all keys and values in _history
+        self._history_changes_max = history_changes_max
+        self._history_bytes_max = history_bytes_max
         self._pending: list[Change] = []  # of the command being applied
 
     # --- commands ----------------------------------------------------------------------------------------------------
@@ -252,8 +257,11 @@ class Machine:
 
     def _remember(self, changes: Sequence[Change]) -> None:
         self._history.extend(changes)
-        while len(self._history) > self._history_max:
-            self.compacted = self._history.popleft().revision
+        self._history_bytes += sum(map(_bytes_of, changes))
+        while len(self._history) > self._history_changes_max or self._history_bytes > self._history_bytes_max:
+            oldest = self._history.popleft()
+            self._history_bytes -= _bytes_of(oldest)
+            self.compacted = oldest.revision
 
     # -----------------------------------------------------------------------------------------------------------------
 
@@ -274,11 +282,7 @@ class Machine:
             invariant(
                 value.create_revision <= value.mod_revision <= self.revision, "create <= mod <= now", key=key
             )
-            invariant(
-                1 <= value.version <= value.mod_revision - value.create_revision + 1,
-                "one version per put",
-                key=key,
-            )
+            invariant(value.version >= 1, "a key that exists was put", key=key)
             if value.lease != NO_LEASE:
                 invariant(value.lease in self._leases, "a key's lease lives", key=key)
                 invariant(key in self._leases[value.lease].keys, "a lease knows its keys", key=key)
@@ -287,8 +291,16 @@ class Machine:
         invariant(
             attached == named, "a lease holds no key that does not name it", attached=attached, named=named
         )
-        invariant(len(self._history) <= self._history_max, "the history is bounded")
+        invariant(len(self._history) <= self._history_changes_max, "the history is bounded by count")
+        invariant(self._history_bytes <= self._history_bytes_max, "the history is bounded by bytes")
+        invariant(
+            self._history_bytes == sum(map(_bytes_of, self._history)), "the history's bytes are counted"
+        )
         invariant(not self._pending, "nothing is half applied")
+
+
+def _bytes_of(change: Change) -> int:
+    return len(change.key) + len(change.value or b"")
 
 
 def _compares(value: KeyValue | None, condition: Condition) -> bool:

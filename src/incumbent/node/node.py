@@ -66,7 +66,9 @@ class Limits:
     """What one node takes on."""
 
     requests_max: int = 65_536  # in flight, of all kinds
-    command_bytes_max: int = 4 * 1024 * 1024  # one encoded command
+    command_bytes_max: int = (
+        5 * 1024 * 1024
+    )  # one encoded command: sixteen cells of the least size, and what names them
 
 
 @dataclass(slots=True)
