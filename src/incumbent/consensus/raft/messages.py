@@ -6,13 +6,14 @@ version, figure 2); pre-vote is section 9.6 of Ongaro's dissertation, read round
 
 from __future__ import annotations
 
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Final, TypeAlias, TypeVar
 
 import msgspec
 
 from incumbent.consensus.api import Entry
 from incumbent.ids import Index, NodeId, Term
 
+T = TypeVar("T")
 NUMBER_MAX: Final = 2**63 - 1
 _Number = Annotated[int, msgspec.Meta(ge=0, le=NUMBER_MAX)]
 _Term = Annotated[Term, msgspec.Meta(ge=0, le=NUMBER_MAX)]
@@ -87,7 +88,7 @@ class HardState(msgspec.Struct, frozen=True, array_like=True):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_messages = msgspec.msgpack.Decoder(RaftMessage)
+_messages: msgspec.msgpack.Decoder[RaftMessage] = msgspec.msgpack.Decoder(RaftMessage)
 _hard_states = msgspec.msgpack.Decoder(HardState)
 
 
@@ -95,9 +96,16 @@ def encode(message: RaftMessage) -> bytes:
     return _encoder.encode(message)
 
 
+def _decode(decoder: msgspec.msgpack.Decoder[T], data: bytes) -> T:
+    try:
+        return decoder.decode(data)
+    except UnicodeDecodeError as error:  # text that is not UTF-8: msgspec lets it through untranslated
+        raise msgspec.DecodeError(str(error)) from error
+
+
 def decode(data: bytes) -> RaftMessage:
     """Raises msgspec.DecodeError (or its child ValidationError) on anything that no voter of ours would say."""
-    message: RaftMessage = _messages.decode(data)
+    message: RaftMessage = _decode(_messages, data)
     if isinstance(message, Append):
         _check_entries(message)
     return message
@@ -121,4 +129,4 @@ def encode_hard_state(state: HardState) -> bytes:
 
 def decode_hard_state(data: bytes | None) -> HardState:
     """Raises msgspec.DecodeError on anything that `encode_hard_state` did not write. None = nothing was ever saved."""
-    return HardState() if data is None else _hard_states.decode(data)
+    return HardState() if data is None else _decode(_hard_states, data)
