@@ -291,9 +291,8 @@ class Model:
             values = [self.keys.get(c.key, absent)]
         else:
             values = [value for key, value in self.keys.items() if c.key <= key < c.end]
-        assert isinstance(c.operand, int)
-        operand: int = c.operand
-        return all(ops[c.op](v[1 if c.target is Compare.CREATE else 3], operand) for v in values)
+        holds = ops[c.op]
+        return all(holds(int(v[1 if c.target is Compare.CREATE else 3]), int(c.operand)) for v in values)
 
 
 @settings(max_examples=150, deadline=None)
