@@ -98,7 +98,7 @@ async def test_a_session_of_another_cluster_is_refused() -> None:
 async def test_a_watch_of_compacted_history_is_lost() -> None:
     """P38: it says so, and reading again goes on."""
     cluster = MemoryCluster()
-    cluster.machine._history_max = 3
+    cluster.machine._history_changes_max = 3
     engine = cluster.engine()
     old = await engine.roster("g")
     for _ in range(5):
