@@ -6,6 +6,8 @@ import json
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from incumbent.check import history
 from incumbent.check.leadership import Fault, Judgement, Verdict, judge
@@ -121,6 +123,45 @@ def test_elections_are_judged_apart() -> None:
 @pytest.mark.parametrize("lines", [[], [killed(5, "a")], [refused(3, 5, 8)]])
 def test_nothing_to_judge_is_unknown_and_never_ok(lines: list[Line]) -> None:
     assert judged(lines).verdict is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize("number", range(len(CLEAN)))
+def test_a_history_that_lost_a_beginning_is_never_ok(number: int) -> None:
+    """Whatever single line is taken away: where that hides a leadership, the judge does not say ok."""
+    verdict = judged([*CLEAN[:number], *CLEAN[number + 1 :]])
+    lost = CLEAN[number]
+    if lost["event"] == "killed" or (lost["event"] == "elected" and lost["candidate"] != "c"):
+        # Of c the history says nothing else; a death that is not recorded leaves its process believing in itself.
+        assert verdict.verdict is not Verdict.OK
+        assert verdict.findings or verdict.gaps
+    else:
+        assert verdict.verdict is Verdict.OK
+
+
+def test_a_refusal_because_of_an_unknown_leader_is_a_gap() -> None:
+    verdict = judged([elected(1, "a", 5, 9), refused(3, 5, 8)])
+    assert verdict.verdict is Verdict.UNKNOWN
+    assert verdict.gaps == ("line 2: the resource had seen token 8, and nobody was elected with it",)
+
+
+def test_what_was_found_outweighs_what_is_missing() -> None:
+    assert judged([elected(1, "a", 5, 9), acting(10, "a", 5), refused(3, 5, 8)]).verdict is Verdict.VIOLATED
+
+
+INTERVALS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 12)), min_size=1, max_size=8)
+
+
+@given(INTERVALS)
+def test_overlaps_are_those_that_comparing_all_pairs_finds(intervals: list[tuple[int, int]]) -> None:
+    """Against a judge that is too simple to be wrong. Tokens rise with the start, so that nothing else is found."""
+    intervals = sorted(intervals)
+    lines = [elected(start, f"n{i}", i + 1, start + length) for i, (start, length) in enumerate(intervals)]
+    overlapping = any(
+        intervals[j][0] < intervals[i][0] + intervals[i][1]
+        for i in range(len(intervals))
+        for j in range(i + 1, len(intervals))
+    )
+    assert bool(judged(lines).overlaps) is overlapping
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from incumbent.check.history import Event, Kind
 class Verdict(StrEnum):
     OK = "ok"
     VIOLATED = "violated"
-    UNKNOWN = "unknown"  # there is nothing to judge; never taken for ok
+    UNKNOWN = "unknown"  # there is nothing to judge, or lines are missing; never taken for ok
 
 
 class Fault(StrEnum):
@@ -61,6 +61,7 @@ class Judgement:
     leaderships: tuple[Leadership, ...]  # in order of their start
     accepted: int
     refused: int
+    gaps: tuple[str, ...] = ()  # what the history must have held and does not: without it nobody can say ok
 
     @property
     def overlaps(self) -> int:
@@ -86,9 +87,12 @@ def judge(events: Sequence[Event]) -> Judgement:
         findings += _tokens(mine)
         findings += _acts(mine, its_events)
         findings += _resource(mine, its_events)
-    verdict = Verdict.VIOLATED if findings else Verdict.OK if leaderships else Verdict.UNKNOWN
+    gaps = _gaps(leaderships, events)
+    verdict = Verdict.VIOLATED if findings else Verdict.UNKNOWN if gaps else Verdict.OK
     count = {kind: sum(event.kind is kind for event in events) for kind in (Kind.ACCEPTED, Kind.REFUSED)}
-    return Judgement(verdict, tuple(findings), tuple(leaderships), count[Kind.ACCEPTED], count[Kind.REFUSED])
+    return Judgement(
+        verdict, tuple(findings), tuple(leaderships), count[Kind.ACCEPTED], count[Kind.REFUSED], tuple(gaps)
+    )
 
 
 @dataclass(slots=True)
@@ -127,6 +131,24 @@ def _leaderships(events: Sequence[Event]) -> list[Leadership]:
                 if open_.elected.process == event.process:
                     open_.ends.append(event.time_ns)
     return [open_.close() for open_ in begun]
+
+
+def _gaps(leaderships: Sequence[Leadership], events: Sequence[Event]) -> list[str]:
+    """Traces of leaderships whose beginning is not in the history: a file was forgotten, or lines were lost."""
+    if not leaderships:
+        return ["no leadership is in this history"]
+    begun = {(leadership.election, leadership.process, leadership.token) for leadership in leaderships}
+    tokens = {(leadership.election, leadership.token) for leadership in leaderships}
+    gaps: list[str] = []
+    for event in events:
+        if event.kind in (Kind.EXTENDED, Kind.JEOPARDY, Kind.ENDED):
+            if (event.election, event.process, event.token) not in begun:
+                gaps.append(f"line {event.line}: token {event.token} is {event.kind} and was never elected")
+        elif event.kind is Kind.REFUSED and (event.election, event.highest) not in tokens:
+            gaps.append(
+                f"line {event.line}: the resource had seen token {event.highest}, and nobody was elected with it"
+            )
+    return gaps
 
 
 def _overlaps(leaderships: Sequence[Leadership]) -> list[Finding]:

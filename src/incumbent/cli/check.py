@@ -50,6 +50,7 @@ def _as_json(judgement: Judgement) -> dict[str, object]:
             }
             for f in judgement.findings
         ],
+        "gaps": list(judgement.gaps),
     }
 
 
@@ -61,6 +62,7 @@ def _summary(judgement: Judgement) -> str:
                 f"  {f.election}: {f.fault}: {f.explanation} (lines {', '.join(map(str, f.lines))})"
                 for f in judgement.findings
             ),
+            *(f"  missing: {gap}" for gap in judgement.gaps),
             f"verdict: {judgement.verdict}",
         ]
     )

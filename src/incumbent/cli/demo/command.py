@@ -53,6 +53,7 @@ def _summary(report: Report) -> str:
     lines = [
         counts,
         *(f"  {finding.fault}: {finding.explanation}" for finding in judgement.findings),
+        *(f"  missing: {gap}" for gap in judgement.gaps),
         f"verdict: {judgement.verdict}" + ("" if report.clean else " (not clean)"),
     ]
     if report.kept is not None:

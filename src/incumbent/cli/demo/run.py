@@ -51,6 +51,7 @@ class Report:
             "accepted_writes": self.judgement.accepted,
             "refused_writes": self.judgement.refused,
             "findings": [f"{finding.fault}: {finding.explanation}" for finding in self.judgement.findings],
+            "gaps": list(self.judgement.gaps),
             "verdict": self.judgement.verdict.value,
             "clean": self.clean,
             "seed": self.seed,
