@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from incumbent.errors import EngineUnavailable, InvalidInput, StaleToken
+from incumbent.errors import EngineUnavailable, InvalidInput, OutcomeUnknown, StaleToken
 from incumbent.fencing.sqlite import TOKEN_MAX, Fence
 
 
@@ -114,11 +114,62 @@ def test_a_writer_that_holds_the_database_is_waited_for_and_then_reported(databa
     holder = connect(database)
     fence = Fence(connect(database, timeout=0.05), "scheduler")
     holder.execute("begin immediate")
-    with pytest.raises(EngineUnavailable, match="another writer holds the database"):
+    with pytest.raises(EngineUnavailable, match="the database cannot be had"):
         write(fence, 1, "blocked")
     holder.rollback()
     write(fence, 1, "free again")
     assert notes(database) == ["free again"]
+
+
+def test_a_reader_that_stands_in_the_way_of_the_commit_leaves_nothing_written(database: Path) -> None:
+    """Certainly not done is said only of what was taken back."""
+    fence = Fence(connect(database, timeout=0.05), "scheduler")
+    write(fence, 1, "before")
+    reader = connect(database)
+    reader.execute("begin")
+    reader.execute("select * from runs").fetchall()
+    with pytest.raises(EngineUnavailable, match="a reader held the database"):
+        write(fence, 9, "blocked")
+    reader.rollback()
+    assert (fence.highest(), notes(database)) == (1, ["before"])
+    write(fence, 2, "free again")
+
+
+def test_a_commit_that_fails_otherwise_has_an_unknown_outcome(database: Path) -> None:
+    """What a failing disk did with the commit, nobody here can tell."""
+
+    class Failing(sqlite3.Connection):
+        fails = False
+
+        def commit(self) -> None:
+            if self.fails:
+                error = sqlite3.OperationalError("disk I/O error")
+                error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+                raise error
+            super().commit()
+
+    connect(database)
+    connection = sqlite3.connect(database, isolation_level=None, factory=Failing)
+    fence = Fence(connection, "scheduler")
+    connection.fails = True
+    with pytest.raises(OutcomeUnknown, match="the commit failed: disk I/O error"):
+        write(fence, 9, "lost?")
+    connection.fails = False
+    write(fence, 10, "the connection is usable again")
+
+
+def test_a_file_that_is_no_database_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"no database at all" * 100)
+    with pytest.raises(EngineUnavailable, match="not a database"):
+        Fence(sqlite3.connect(tmp_path / "x", isolation_level=None), "scheduler")
+
+
+def test_a_connection_inside_a_transaction_is_refused(database: Path) -> None:
+    connection = connect(database)
+    fence = Fence(connection, "scheduler")
+    connection.execute("begin")
+    with pytest.raises(InvalidInput, match="^connection: is inside a transaction"):
+        write(fence, 1, "never")
 
 
 def test_racing_writers_never_write_below_the_highest(database: Path) -> None:
@@ -157,7 +208,7 @@ def test_a_connection_that_begins_transactions_by_itself_is_refused(database: Pa
         Fence(sqlite3.connect(database), "scheduler")
 
 
-@pytest.mark.parametrize("name", ["", "x" * 1025])
+@pytest.mark.parametrize("name", ["", "x" * 1025, "\ud800", "a\0b"])
 def test_a_bad_name_is_refused(database: Path, name: str) -> None:
     with pytest.raises(InvalidInput, match="^name: "):
         Fence(connect(database), name)

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from incumbent.errors import EngineUnavailable, InvalidInput, StaleToken
+from incumbent.engines.inputs import check_name
+from incumbent.errors import EngineUnavailable, InvalidInput, OutcomeUnknown, StaleToken
 from incumbent.ids import TOKEN_INCARNATION_MAX, TOKEN_NATIVE_BITS
 
 TOKEN_MAX: Final = (TOKEN_INCARNATION_MAX + 1 << TOKEN_NATIVE_BITS) - 1
-NAME_BYTES_MAX: Final = 1024
 
 
 class Fence:
@@ -25,14 +25,12 @@ class Fence:
     `connection` must be in autocommit mode (``isolation_level=None``), because `write` begins and ends the transaction
     itself; how long it waits for another writer is the connection's own ``timeout``. Creates the table ``incumbent_fence``.
 
-    Raises InvalidInput, and EngineUnavailable when another writer does not let go in time.
+    Raises InvalidInput, and EngineUnavailable when the database cannot be had: another writer does not let go in time, or
+    the file is no database.
     """
 
     def __init__(self, connection: sqlite3.Connection, name: str) -> None:
-        if not name or len(name.encode()) > NAME_BYTES_MAX:
-            raise InvalidInput(
-                "name", f"{name!r} is no election's name", f"use 1 to {NAME_BYTES_MAX} bytes of UTF-8"
-            )
+        check_name("name", name)
         if connection.isolation_level is not None:
             raise InvalidInput(
                 "connection", "begins transactions by itself", "open it with isolation_level=None"
@@ -50,10 +48,10 @@ class Fence:
         """``with fence.write(term.token) as cursor:`` Whatever the block does is done under `token`, or not at all.
 
         An equal or higher token than any seen is accepted, and is the highest from then on; an empty block raises the fence
-        (priming). When the block raises, nothing of it stays.
+        (priming). When the block raises, nothing of it stays. The block must not commit or roll back by itself.
 
-        Raises StaleToken (nothing was written), InvalidInput, and EngineUnavailable when another writer does not let go in
-        time (nothing was written).
+        Raises StaleToken, InvalidInput and EngineUnavailable (the database cannot be had in time): nothing was written. And
+        OutcomeUnknown when the commit itself failed, as on a full disk.
         """
         _check(token)
         with self._transaction() as cursor:
@@ -88,17 +86,27 @@ class Fence:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Cursor]:
         """IMMEDIATE: the write lock is taken before the token is read, so no other writer comes in between."""
+        if self._connection.in_transaction:
+            raise InvalidInput("connection", "is inside a transaction already", "commit or roll back first")
         cursor = self._connection.cursor()
         try:
             cursor.execute("begin immediate")
-        except sqlite3.OperationalError as error:
-            raise EngineUnavailable(f"{self._name}: another writer holds the database: {error}") from error
+        except sqlite3.Error as error:
+            raise EngineUnavailable(f"{self._name}: the database cannot be had: {error}") from error
         try:
             yield cursor
         except BaseException:
             self._connection.rollback()
             raise
-        self._connection.commit()
+        try:
+            self._connection.commit()
+        except sqlite3.Error as error:
+            # Busy: a reader did not make way for the commit, and what waits for it can still be taken back.
+            busy = error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+            self._connection.rollback()
+            if busy:
+                raise EngineUnavailable(f"{self._name}: a reader held the database: {error}") from error
+            raise OutcomeUnknown(f"{self._name}: the commit failed: {error}") from error
 
 
 def _check(token: int) -> None:
