@@ -265,7 +265,7 @@ class Campaign:
         self._overseer = self._office.tasks.spawn(
             self._oversee(claimed), f"incumbent-oversee-{self.election}"
         )
-        return Term(self._seat, election=self.election, candidate=self.candidate, token=claimed.token)
+        return Term(self._seat, election=self.election, candidate=self.candidate, claimed=claimed)
 
     async def _join(self, keeper: Keeper) -> Member:
         request_id = os.urandom(16).hex()

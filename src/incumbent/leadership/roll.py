@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal, TypeAlias
 
-from incumbent.engines.api import MEMBER_VALUE_BYTES_MAX, Roster
+from incumbent.engines.api import MEMBER_VALUE_BYTES_MAX, Entry, Roster
 from incumbent.errors import InvalidInput
 
 SEPARATOR: Final = b"\0"
@@ -50,9 +50,14 @@ def member_value(candidate: str, value: bytes) -> bytes:
     return joined
 
 
+def candidate_of(member: Entry) -> str:
+    """The name under which a member stands."""
+    return member.value.partition(SEPARATOR)[0].decode(errors="replace")
+
+
 def leader_of(roster: Roster) -> Leader | None:
     """The first member, once the engine says with which token it leads; None when nobody does."""
     if not roster.members or roster.token is None:
         return None
-    name, _, value = roster.members[0].value.partition(SEPARATOR)
-    return Leader(name.decode(errors="replace"), roster.token, value)
+    first = roster.members[0]
+    return Leader(candidate_of(first), roster.token, first.value.partition(SEPARATOR)[2])

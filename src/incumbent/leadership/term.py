@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+from incumbent.engines.api import Claimed
 from incumbent.errors import LeadershipLost, invariant
 from incumbent.leadership.tenure import NS_PER_S, Reason, State, Tenure
 from incumbent.ports import Clock
@@ -96,13 +97,14 @@ class Term:
     act. The guarantee is `token`: give it to the resource with every write, and let the resource refuse a lower one.
     """
 
-    __slots__ = ("__weakref__", "_seat", "candidate", "election", "token")
+    __slots__ = ("__weakref__", "_seat", "candidate", "claimed", "election", "token")
 
-    def __init__(self, seat: Seat, *, election: str, candidate: str, token: int) -> None:
+    def __init__(self, seat: Seat, *, election: str, candidate: str, claimed: Claimed) -> None:
         self._seat = seat
         self.election = election
         self.candidate = candidate
-        self.token = token  # positive, below 2**63; higher than that of every term before
+        self.token = claimed.token  # positive, below 2**63; higher than that of every term before
+        self.claimed = claimed  # guards writes of cells: ``cluster.engine.write_cells(group, writes, term.claimed)``
 
     @property
     def is_valid(self) -> bool:

@@ -1,1 +1,1 @@
-"""What is built on an elected leader. `ring`: one view of a cache ring, decided by its coordinator."""
+"""What is built on an elected leader. `ring`: a cache ring under one view, decided by its coordinator (`view`)."""
