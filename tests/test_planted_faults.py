@@ -29,7 +29,15 @@ class Fault:
     tests: tuple[str, ...]  # node ids; at least one of them must fail
 
 
-FAULTS: tuple[Fault, ...] = ()
+FAULTS: tuple[Fault, ...] = (
+    Fault(
+        "the fence refuses nobody",
+        "fencing/sqlite.py",
+        "if token >= highest:",
+        "if token:",
+        ("tests/fencing/test_sqlite.py",),
+    ),
+)
 
 
 def run_with(fault: Fault, copy: Path) -> subprocess.CompletedProcess[str]:
