@@ -169,6 +169,12 @@ def test_overlaps_are_those_that_comparing_all_pairs_finds(intervals: list[tuple
     [
         ("{", "line 2:"),
         ("[]", "line 2:"),
+        pytest.param("[" * 100_000, "line 2:", id="deep"),
+        pytest.param(
+            '{"event": "accepted", "time_ns": 1, "election": "e", "token": "' + "9" * 5000 + '"}',
+            "line 2, token",
+            id="many digits",
+        ),
         ('{"event": "elected"}', "line 2, time_ns"),
         ('{"event": "crowned", "time_ns": 1}', "line 2, event"),
         ('{"event": "killed", "time_ns": 1}', "line 2, process"),

@@ -33,6 +33,7 @@ class Kind(StrEnum):
 
 OF_A_CANDIDATE: Final = {Kind.ELECTED, Kind.EXTENDED, Kind.JEOPARDY, Kind.ENDED, Kind.ACTING}
 OF_A_RESOURCE: Final = {Kind.ACCEPTED, Kind.REFUSED}
+DIGITS_MAX: Final = 19  # of a token, which is below 2**63
 WITH_DEADLINE: Final = {Kind.ELECTED, Kind.EXTENDED}
 
 
@@ -62,7 +63,7 @@ def parse(lines: Iterable[str]) -> Sequence[Event]:
 def _event(number: int, line: str) -> Event:
     try:
         fields = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInput(
             f"line {number}", f"is no JSON ({error})", "give one JSON object per line"
         ) from error
@@ -98,7 +99,7 @@ class _Taker:
     def integer(self, name: str) -> int:
         value = self.fields.get(name)
         # Tokens may stand as text: JSON readers that use doubles lose bits above 2**53.
-        if name in ("token", "highest") and isinstance(value, str) and value.isascii() and value.isdecimal():
+        if name in ("token", "highest") and isinstance(value, str) and _is_number(value):
             value = int(value)
         if not isinstance(value, int) or isinstance(value, bool) or value < 0:
             raise InvalidInput(
@@ -113,3 +114,7 @@ class _Taker:
                 f"line {self.number}, {name}", f"{value!r} is no name", "give a text that is not empty"
             )
         return value
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= DIGITS_MAX
