@@ -29,13 +29,91 @@ class Fault:
     tests: tuple[str, ...]  # node ids; at least one of them must fail
 
 
+DISRUPTION = "tests/consensus/test_disruption.py"
 FAULTS: tuple[Fault, ...] = (
     Fault(
-        "the fence refuses nobody",
+        "the vote is not made durable",
+        "consensus/raft/replica.py",
+        "encode_hard_state(state.hard_state) if state.hard_state != state.durable else None",
+        "None",
+        (f"{DISRUPTION}::test_a_vote_leaves_only_after_it_is_durable", "tests/sim/test_seeds.py"),
+    ),
+    Fault(
+        "messages leave before what they rest on is durable",
+        "runtime/driver.py",
+        "self._transport.send(ready.now)",
+        "self._transport.send([*ready.now, *ready.messages])",
+        ("tests/runtime/test_driver.py::test_a_vote_leaves_only_after_it_is_durable",),
+    ),
+    Fault(
+        "the fence lets everybody through",
         "fencing/sqlite.py",
         "if token >= highest:",
-        "if token:",
+        "if token >= 0:",
         ("tests/fencing/test_sqlite.py",),
+    ),
+    Fault(
+        "the holder keeps no margin for the rates of clocks",
+        "leadership/tenure.py",
+        "RATE_SLOW // RATE_FAST",
+        "RATE_FAST // RATE_FAST",
+        ("tests/leadership/test_overlap.py", "tests/leadership/test_tenure.py"),
+    ),
+    Fault(
+        "the lease is counted from the reply",
+        "leadership/keeper.py",
+        "await self._engine.renew(self.session)",
+        "await self._engine.renew(self.session); self.lease._started_ns = clock.now_ns()",
+        ("tests/leadership/test_overlap.py", "tests/leadership/test_losing.py"),
+    ),
+    Fault(
+        "an expiry of an old term is carried out",
+        "kv/machine.py",
+        "self._end(lease) if proposed == term else Code.EXPIRE_STALE",
+        "self._end(lease)",
+        ("tests/kv/test_machine.py::test_an_expiry_of_another_term_does_nothing",),
+    ),
+    Fault(
+        "a new leader forgets that leases may just have been renewed",
+        "node/leases.py",
+        "lease: now_ns + ttl_ns for",
+        "lease: now_ns + ttl_ns // 4 for",
+        ("tests/node/test_node.py::test_a_leader_change_extends_leases_and_never_shortens_them",),
+    ),
+    Fault(
+        "a renewal is acknowledged without proof of leadership",
+        "node/node.py",
+        "self._replica.step(ReadRequested(own), self._flight.rounds[own][-1].received_ns)",
+        "self._flight.confirmed.append((Index(0), self._flight.rounds.pop(own)))",
+        ("tests/node/test_node.py::test_a_renewal_needs_proof_of_leadership_from_after_its_receipt",),
+    ),
+    Fault(
+        "an entry of an old term counts as committed",
+        "consensus/raft/replication.py",
+        "if state.log.term_at(candidate) != state.term:",
+        "if False:",
+        ("tests/consensus/test_paper_replication.py",),
+    ),
+    Fault(
+        "corruption is taken for a torn tail",
+        "runtime/wal.py",
+        "later.batch > self._at.batch + 1",
+        "later.batch < 0",
+        ("tests/runtime/test_wal.py",),
+    ),
+    Fault(
+        "the disk is not part of the voter's identity",
+        "ids.py",
+        'return NodeId(f"{name}.{disk}")',
+        'return NodeId(f"{name}.0")',
+        ("tests/test_ids.py",),
+    ),
+    Fault(
+        "a claim does not look at who came before",
+        "engines/cluster/members.py",
+        "Condition(key, Compare.CREATE, Is.GREATER, member.revision - 1, end),",
+        "",
+        ("tests/engines/test_cluster_conformance_memory.py",),
     ),
 )
 
