@@ -307,6 +307,36 @@ def test_a_false_hint_disturbs_nobody() -> None:
     assert story["b"].raft.deadline_ns - story.now_ns >= TIMING.election_timeout_min_ns
 
 
+def test_a_heartbeat_that_was_on_its_way_does_not_make_the_news_unheard() -> None:
+    """It arrives after the news of its sender's death: the follower does not wait out a whole election timeout, and lets
+    another win at once."""
+    story = led()
+    story.beat("a")
+    story.wait(TIMING.heartbeat_ns)
+    story.do("a", DeadlinePassed())
+    (late,) = story.take(sender="a", to="b", kind=Heartbeat)
+    for name in "bc":
+        story.hint(name, "a")
+    story.deliver([late])
+    story.wires.clear()
+    assert story["b"].state.leader == "a"
+    assert story["b"].raft.deadline_ns - story.now_ns <= 2 * TIMING.heartbeat_ns + 20 * MS
+    story.ring("c")
+    story.settle("bc")
+    assert story.role("c") is Role.LEADER
+
+
+def test_a_leader_that_was_declared_dead_in_error_is_trusted_after_its_next_heartbeat() -> None:
+    story = led()
+    story.beat("a")
+    story.hint("b", "a")
+    story.do("b", Received(NodeId("a"), Heartbeat(Term(1), Index(0), 0)))
+    assert not story["b"].state.hears_leader()
+    story.beat("a")
+    assert story["b"].state.hears_leader()
+    assert story["b"].raft.deadline_ns - story.now_ns >= TIMING.election_timeout_min_ns
+
+
 def test_a_hint_is_followed_up_a_few_times_only() -> None:
     """Then the ordinary timeout is back: a lasting asymmetry causes no storm."""
     story = led()

@@ -54,6 +54,13 @@ def hinted() -> Script:
     return story
 
 
+def doubted() -> Script:
+    story = elected()
+    story.do("b", PeerLost(NodeId("a")))
+    story.do("b", Received(NodeId("a"), Heartbeat(Term(1), Index(0), 0)))
+    return story
+
+
 def overtaken() -> Script:
     story = elected()
     story.step("a", Proposed(RequestId(1), b"x"))
@@ -138,6 +145,7 @@ STORIES: dict[Code, Callable[[], Script]] = {
     Code.SERVING: elected,
     Code.HIGHER_TERM: lambda: tell(Script(), VoteReply(Term(4), granted=False)),
     Code.LEADER_HEARD: lambda: tell(Script(terms={"a": 1}), Heartbeat(Term(1), Index(0), 0)),
+    Code.LEADER_DOUBTED: doubted,
     Code.QUORUM_LOST: isolated_leader,
     Code.LOWER_TERM_ANSWERED: lambda: tell(Script(terms={"a": 3}), Heartbeat(Term(1), Index(0), 0)),
     Code.APPEND_CONFLICT: lambda: tell(

@@ -1,7 +1,7 @@
 """The predicates of consensus, each an observer of its own, written without the core (PROTOCOLS 3.1 by name).
 
-They look at disks, messages, applied entries and what clients were told; only `PromisesDurable` and `MessageTerms` know
-Raft's messages. Each is incremental: a step costs what it changed, not what the world has grown to.
+They look at disks, messages, applied entries and what clients were told; `PromisesDurable`, `MessageTerms`,
+`NoPreVoteBump` and `CommitRule` know Raft, the rest any protocol of this interface. Each is incremental: a step costs what it changed, not what the world has grown to.
 """
 
 from __future__ import annotations
@@ -173,6 +173,36 @@ class CommittedDurable(Observer):
                 entry=entry,
                 holders=holders,
             )
+
+
+class CommitRule(Observer):
+    """A leader moves its commit index only to an entry of its own term that is on the disks of a quorum (Raft 5.4.2)."""
+
+    def __init__(self, disks: Disks) -> None:
+        self._disks = disks
+        self._commit: dict[NodeId, Index] = {}
+
+    def _see(self, me: NodeId, now: Status) -> None:
+        before, self._commit[me] = self._commit.get(me, Index(0)), now.commit
+        if now.role is not Role.LEADER or now.commit <= before:
+            return
+        holders = sum(disk.term_at(now.commit) == now.term for disk in self._disks.values())
+        invariant(
+            holders > len(self._disks) // 2,
+            "commit_rule: no quorum holds",
+            leader=me,
+            now=now,
+            holders=holders,
+        )
+
+    def started(self, seen: Started) -> None:
+        self._commit[seen.me] = seen.status.commit
+
+    def stepped(self, seen: Stepped) -> None:
+        self._see(seen.me, seen.after)
+
+    def advanced(self, seen: Advanced) -> None:
+        self._see(seen.me, seen.status)
 
 
 class VoteOnce(Observer):
@@ -388,6 +418,7 @@ class Checkers:
             self.machines,
             LeaderCompleteness(disks, self.machines),
             CommittedDurable(disks),
+            CommitRule(disks),
             VoteOnce(),
             Monotone(),
             NoPreVoteBump(),

@@ -41,8 +41,29 @@ def on_leader_lost(state: State, peer: NodeId) -> None:
     if state.role is Role.FOLLOWER and state.leader == peer:
         state.note(Code.LEADER_FORGOTTEN, leader=peer)
         state.forget_leader()
+        state.hint = (peer, state.now_ns)
         state.hint_retries = HINT_RETRIES_MAX
         state.election_ns = state.now_ns + state.random.randrange(HINT_DELAY_MAX_NS)
+
+
+def on_leader_heard(state: State, leader: NodeId) -> None:
+    """An append or heartbeat of this term arrived. One that comes within a heartbeat interval of the news that its sender
+    is gone may have been on its way: the leader is followed, but not held to be alive (no stickiness), and the timer is
+    short. A leader that lives beats again before it runs out."""
+    doubtful = (
+        state.hint is not None
+        and state.hint[0] == leader
+        and state.now_ns - state.hint[1] < state.timing.heartbeat_ns
+    )
+    if doubtful and state.leader is None:
+        state.note(Code.LEADER_DOUBTED, leader=leader)
+    state.hear_leader(leader)
+    if doubtful:
+        state.heard_ns = None
+        state.hint_retries = HINT_RETRIES_MAX
+        state.election_ns = (
+            state.now_ns + 2 * state.timing.heartbeat_ns + state.random.randrange(HINT_DELAY_MAX_NS)
+        )
 
 
 def _set_timer(state: State, hinted_wait_ns: int) -> None:

@@ -34,6 +34,10 @@ class Code(StrEnum):
     SERVING = "serving", "the term's own no-op is applied here"
     HIGHER_TERM = "higher_term", "a message of a higher term: follow"
     LEADER_HEARD = "leader_heard", "the leader of this term made itself known: follow"
+    LEADER_DOUBTED = (
+        "leader_doubted",
+        "heard from a leader right after news of its death: it may have been on its way",
+    )
     QUORUM_LOST = "quorum_lost", "no quorum answered within an election timeout: step down"
     LOWER_TERM_ANSWERED = (
         "lower_term_answered",

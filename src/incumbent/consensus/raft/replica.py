@@ -128,7 +128,7 @@ class Raft:
         state = self.state
         match message:
             case Append() | Heartbeat():
-                state.hear_leader(sender)
+                election.on_leader_heard(state, sender)
                 if isinstance(message, Append):
                     replication.on_append(state, sender, message)
                 else:

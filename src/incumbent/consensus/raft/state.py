@@ -37,6 +37,7 @@ class State:
     applied: Index = Index(0)  # never decreases; <= commit
     heard_ns: int | None = None  # last contact with `leader`; None = none since it was forgotten
     election_ns: int = 0  # when a voter that does not lead campaigns
+    hint: tuple[NodeId, int] | None = None  # the leader that was last said to be gone, and when
     hint_retries: int = 0  # short retries left after a PeerLost hint
     votes: dict[NodeId, bool] = field(default_factory=dict)  # of the campaign going on
     checked: tuple[Term, Index, Index] = (
