@@ -42,6 +42,7 @@ def reports() -> list[Report]:
     return [run(seed, steps=STEPS) for seed in range(12)]
 
 
+@pytest.mark.slow
 def test_the_worlds_are_worth_something() -> None:
     """They see elections, every kind of fault, and most branches of the core."""
     seen = reports()
