@@ -65,7 +65,17 @@ def test_every_public_name_is_there_and_listed() -> None:
         (incumbent.Election, ["campaign", "leader", "observe", "resign", "run"]),
         (
             incumbent.Term,
-            ["candidate", "check", "claimed", "election", "is_valid", "reason", "remaining", "state", "token"],
+            [
+                "candidate",
+                "check",
+                "claimed",
+                "election",
+                "is_valid",
+                "reason",
+                "remaining",
+                "state",
+                "token",
+            ],
         ),
     ],
 )

@@ -104,7 +104,7 @@ class Term:
         self.election = election
         self.candidate = candidate
         self.token = claimed.token  # positive, below 2**63; higher than that of every term before
-        self.claimed = claimed  # guards writes of cells: ``cluster.engine.write_cells(group, writes, term.claimed)``
+        self.claimed = claimed  # guards writes of cells: engine.write_cells(group, writes, term.claimed)
 
     @property
     def is_valid(self) -> bool:
