@@ -367,6 +367,22 @@ def test_a_leader_takes_no_more_than_a_bounded_uncommitted_tail(monkeypatch: pyt
     assert story["a"].refused == requests[3:]
 
 
+def test_followers_learn_of_a_commit_at_once() -> None:
+    """Whoever waits at a follower does not wait for the next heartbeat; while appends flow they carry the news."""
+    story = led()
+    story.propose("a", b"one")
+    story.settle()
+    assert [one.committed[-1].data for one in story.voters.values()] == [b"one"] * 3
+    story.propose("a", b"two")
+    story.deliver(story.take(kind=Append))
+    story.step("a", Proposed(RequestId(9), b"three"))
+    for wire in story.take(to="a", kind=AppendReply):
+        story.step("a", Received(wire.sender, wire.message))
+    story.flush("a")
+    assert [wire.message.commit for wire in story.take(kind=Append)] == [3, 3]
+    assert story.take(kind=Heartbeat) == []
+
+
 def test_a_heartbeat_never_commits_past_what_is_known_to_match() -> None:
     """Raft section 5.3: a follower whose tail contradicts the leader's must not commit it on a heartbeat's word."""
     story = Script(logs={"b": (1, 1)})

@@ -31,6 +31,7 @@ class Progress:
     next: Index  # always > match
     heard_ns: int  # the last answer, of whatever kind; at the start of the term when none came yet
     match: Index = Index(0)  # durable at the follower and equal to ours; never decreases while not LOST
+    commit_sent: Index = Index(0)  # the highest commit index it was told that it can act on
     mode: Mode = Mode.PROBE
     sequence: int = 0  # of the last append sent; replies carry it back
     match_sequence: int = (

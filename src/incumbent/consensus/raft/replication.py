@@ -43,10 +43,13 @@ def request_read(state: State, request: RequestId) -> None:
 
 
 def replicate(state: State) -> None:
-    """Send every follower what it lacks and may be sent. Called once per ready(): that is what batches."""
+    """Send every follower what it lacks and may be sent, and the commit index when no append carries it: whoever waits at
+    a follower would else wait for the next heartbeat. Called once per ready(): that is what batches."""
     for peer, progress in state.progress.items():
         while progress.next <= state.log.last_index and progress.may_send():
             _send_append(state, peer)
+        if min(state.commit, progress.match) > progress.commit_sent:
+            _send_heartbeat(state, peer)
 
 
 def begin_read_round(state: State) -> None:
@@ -57,10 +60,15 @@ def begin_read_round(state: State) -> None:
 
 
 def heartbeat(state: State) -> None:
-    for peer, progress in state.progress.items():
-        commit = min(state.commit, progress.match)
-        state.out.send_now(peer, Heartbeat(state.term, commit, state.reads.number))
+    for peer in state.progress:
+        _send_heartbeat(state, peer)
     state.heartbeat_ns = state.now_ns + state.timing.heartbeat_ns
+
+
+def _send_heartbeat(state: State, peer: NodeId) -> None:
+    progress = state.progress[peer]
+    progress.commit_sent = max(progress.commit_sent, min(state.commit, progress.match))
+    state.out.send_now(peer, Heartbeat(state.term, min(state.commit, progress.match), state.reads.number))
 
 
 def _send_append(state: State, peer: NodeId) -> None:
@@ -69,7 +77,9 @@ def _send_append(state: State, peer: NodeId) -> None:
     term = state.log.term_at(previous)
     invariant(term is not None, "the entry before the next one is in the log", next=progress.next)
     entries = _batch(state, progress.next)
-    sequence = progress.sent(Index(previous + len(entries)), len(entries), state.now_ns)
+    last = Index(previous + len(entries))
+    sequence = progress.sent(last, len(entries), state.now_ns)
+    progress.commit_sent = max(progress.commit_sent, min(state.commit, last))
     state.out.send_now(peer, Append(state.term, previous, term or Term(0), entries, state.commit, sequence))
 
 
