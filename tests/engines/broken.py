@@ -16,6 +16,7 @@ from incumbent.engines.api import (
     Cell,
     CellWrite,
     Claimed,
+    Entry,
     Guarantees,
     Member,
     Ref,
@@ -244,6 +245,22 @@ class UpdateGoesBehind(StrangerStore):
         group, mine = self._member(member)
         group.members.remove(mine)
         group.members.append(mine)
+
+
+@breaks("check_an_updated_member_leaves_with_its_session")
+class UpdateCutsTheBond(StrangerStore):
+    """As an engine does whose update writes the member's key anew and forgets its lease."""
+
+    def update(self, member: Member, value: bytes) -> None:
+        super().update(member, value)
+        self.unbound = {**getattr(self, "unbound", {}), member: value}
+
+    def roster(self, name: str) -> Roster:
+        roster = super().roster(name)
+        listed = {entry.id for entry in roster.members}
+        lost = [m for m in getattr(self, "unbound", {}) if m.group == name and m.id not in listed]
+        more = tuple(Entry(m.id, m.revision, self.unbound[m], ours=True) for m in lost)
+        return replace(roster, members=roster.members + more)
 
 
 @breaks("check_leave_compares_the_revision")

@@ -86,6 +86,16 @@ async def check_update_keeps_the_place(lab: Lab) -> None:
     await first(alice, one)
 
 
+async def check_an_updated_member_leaves_with_its_session(lab: Lab) -> None:
+    """An update changes the value and nothing else: the member stays bound to its session."""
+    alice, bob = await lab.client(), await lab.client()
+    session, group = await lab.session(alice), lab.name("bound")
+    member = await alice.join(session, group, request_id(), b"old")
+    await alice.update(member, b"new")
+    expect(await bob.end_session(session.ref), "the session lives until it is ended")
+    expect(not is_in(member, await bob.roster(group)), "a member that was updated leaves with its session")
+
+
 async def check_leave_compares_the_revision(lab: Lab) -> None:
     """P3: a leave that arrives late, after a re-join, removes nothing."""
     alice = await lab.client()
@@ -241,6 +251,7 @@ CHECKS = (
     check_an_empty_group,
     check_rosters_are_fresh,
     check_update_keeps_the_place,
+    check_an_updated_member_leaves_with_its_session,
     check_leave_compares_the_revision,
     check_remove,
     check_a_rejoin_goes_behind,
