@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 from incumbent.errors import InvalidInput
 
@@ -38,22 +38,26 @@ class EngineUrl:
     def parse(cls, url: str) -> EngineUrl:
         """Take `url` apart. Raises InvalidInput(field="url")."""
         scheme = scheme_of(url)
+        if not url.isprintable():
+            raise _bad_url("holds characters that cannot be printed")
+        if "#" in url:
+            raise _bad_url("has a fragment (#…)")
+        # Not urlsplit(): it knows one host, and refuses the brackets of an IPv6 address among several.
+        address, _, query = url.partition("://")[2].partition("?")
+        netloc, slash, path = address.partition("/")
         try:
-            parts = urlsplit(url)
-            pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+            pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
         except ValueError as error:
             raise _bad_url("cannot be read") from error  # the reason would quote it
-        if parts.fragment:
-            raise _bad_url("has a fragment (#…)")
         options = dict(pairs)
         if len(options) != len(pairs):
             raise _bad_url("gives an option twice")
-        login, _, hosts = parts.netloc.rpartition("@")
+        login, _, hosts = netloc.rpartition("@")
         user, _, password = login.partition(":")
         return cls(
             scheme,
             tuple(_host(text) for text in hosts.split(",")) if hosts else (),
-            unquote(parts.path),
+            unquote(slash + path),
             options,
             unquote(user) or None,
             unquote(password) or None,
