@@ -163,6 +163,21 @@ def test_grants_that_overtake_the_own_vote_wait_for_it() -> None:
     assert story.role("a") is Role.LEADER
 
 
+def test_a_campaign_that_is_over_asks_for_no_votes() -> None:
+    """P51: found by seed 1107. The leader of the term is heard before the request has left, and cuts the log that the
+    request speaks of: it would have claimed entries that were never durable."""
+    story = Script()
+    story.campaign("a")
+    story.deliver(story.take(to="b", kind=PreVote))
+    (grant,) = story.take(sender="b", kind=PreVoteReply)
+    story.step("a", Received(NodeId("b"), grant.message))
+    assert story.role("a") is Role.CANDIDATE
+    story.step("a", Received(NodeId("c"), Heartbeat(Term(1), Index(0), 0)))
+    story.flush("a")
+    assert story.take(sender="a", kind=Vote) == []
+    assert decode_hard_state(story["a"].disk.hard_state).vote == "a", "the own vote stands all the same"
+
+
 def test_a_leader_whose_term_ended_during_the_write_does_not_come_back() -> None:
     """P51: advance() of a record that is out of date makes nobody leader."""
     story = Script("a")

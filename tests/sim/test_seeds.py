@@ -38,6 +38,13 @@ def test_more_random_worlds() -> None:
         run(seed, nodes=SIZES.get(seed % 10, 3), steps=4_000)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("seed", "nodes", "steps"), [(1107, 3, 4_000)])
+def test_seeds_that_found_something_are_kept(seed: int, nodes: int, steps: int) -> None:
+    """Each has a row in docs/track-record.md."""
+    run(seed, nodes=nodes, steps=steps)
+
+
 def reports() -> list[Report]:
     return [run(seed, steps=STEPS) for seed in range(12)]
 

@@ -25,5 +25,9 @@ class Outbox:
         """For everything else: vote requests, and every acknowledgement, grant or promise."""
         self.after.append(Envelope(to, message))
 
+    def withdraw(self, kind: type) -> None:
+        """Take back the messages of a kind that have not left yet, because what they say is no longer so."""
+        self.after = [envelope for envelope in self.after if not isinstance(envelope.message, kind)]
+
     def __bool__(self) -> bool:
         return bool(self.now or self.after or self.placed or self.refused or self.reads or self.notes)

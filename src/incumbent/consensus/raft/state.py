@@ -12,7 +12,7 @@ from random import Random
 from incumbent.consensus.api import Entry, Membership, Note, Role, Saved, Timing
 from incumbent.consensus.log import Log
 from incumbent.consensus.outbox import Outbox
-from incumbent.consensus.raft.messages import HardState, decode_hard_state
+from incumbent.consensus.raft.messages import HardState, Vote, decode_hard_state
 from incumbent.consensus.raft.notes import Code
 from incumbent.consensus.raft.progress import Progress
 from incumbent.consensus.reads import ReadRounds
@@ -123,7 +123,7 @@ class State:
             self.term, self.vote = term, None
             self.forget_leader()
         if self.role is not Role.FOLLOWER:
-            self.role, self.votes = Role.FOLLOWER, {}
+            self._end_campaign()
             self.forget_leader()
             self.reset_election_timer()
 
@@ -133,9 +133,14 @@ class State:
         invariant(self.leader in (None, leader), "one leader per term", known=self.leader, other=leader)
         if self.leader is None:
             self.note(Code.LEADER_HEARD, was=self.role.value, leader=leader)
-        self.role, self.votes = Role.FOLLOWER, {}
+        self._end_campaign()
         self.leader, self.heard_ns = leader, self.now_ns
         self.reset_election_timer()
+
+    def _end_campaign(self) -> None:
+        self.role, self.votes = Role.FOLLOWER, {}
+        # A request that has not left yet speaks of a log which the leader just heard may cut before it is durable.
+        self.out.withdraw(Vote)
 
     def forget_leader(self) -> None:
         self.leader, self.heard_ns = None, None
