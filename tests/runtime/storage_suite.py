@@ -8,14 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+import pytest
+
 from incumbent.consensus.api import Entry, Record, Saved
+from incumbent.errors import StorageFailed
 from incumbent.ids import Index, Term
 from incumbent.ports import Storage
 
 
 class Bench(Protocol):
     def open(self) -> Storage:
-        """The storage as it is on the disk now; not loaded yet."""
+        """The storage as it is on the disk now; not loaded yet. Only once the one before was closed or crashed."""
+        ...
+
+    def crash(self) -> None:
+        """End the process that has it open, without a close()."""
         ...
 
 
@@ -89,6 +96,38 @@ def check_it_goes_on_where_it_stopped(bench: Bench) -> None:
         storage.close()
 
 
+def check_a_crash_loses_nothing_that_was_persisted(bench: Bench) -> None:
+    """P51: when persist returns, the vote may be sent."""
+    for n in range(1, 5):
+        storage, saved = opened(bench)
+        assert saved.hard_state == (None if n == 1 else b"%d" % (n - 1))
+        storage.persist([Record(b"%d" % n, None, [entry(n)]), Record(None, None, [entry(n + 100)])])
+        bench.crash()
+    assert sorted(opened(bench)[1].entries) == [1, 2, 3, 4, 101, 102, 103, 104]
+
+
+def check_nothing_is_a_batch_too(bench: Bench) -> None:
+    storage, _ = opened(bench)
+    storage.persist([Record(b"before")])
+    storage.persist([])
+    storage.persist([Record()])
+    storage.persist([Record(None, None, [entry(1)])])
+    storage.close()
+    assert opened(bench)[1] == Saved(b"before", {Index(1): entry(1)})
+
+
+def check_it_persists_only_between_load_and_close(bench: Bench) -> None:
+    """Written before the log was read, a record would stand where another one does."""
+    storage = bench.open()
+    with pytest.raises(StorageFailed):
+        storage.persist([Record(b"too early")])
+    storage.load()
+    storage.close()
+    with pytest.raises(StorageFailed):
+        storage.persist([Record(b"too late")])
+    assert opened(bench)[1] == Saved()
+
+
 def check_large_entries_fit(bench: Bench) -> None:
     storage, _ = opened(bench)
     big = bytes(range(256)) * 4 * 1024 * 6  # 6 MiB: beyond one step of preallocation
@@ -107,5 +146,8 @@ CHECKS: tuple[Callable[[Bench], None], ...] = (
     check_a_put_overwrites_its_own_index_and_deletes_nothing_else,
     check_several_records_of_one_persist_keep_their_order,
     check_it_goes_on_where_it_stopped,
+    check_a_crash_loses_nothing_that_was_persisted,
+    check_nothing_is_a_batch_too,
+    check_it_persists_only_between_load_and_close,
     check_large_entries_fit,
 )
