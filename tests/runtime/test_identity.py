@@ -8,8 +8,16 @@ from pathlib import Path
 import pytest
 
 from incumbent.consensus.api import Membership
-from incumbent.errors import IdentityMismatch, InvalidInput, InvariantViolated, StorageCorrupt
+from incumbent.errors import (
+    IdentityMismatch,
+    InvalidInput,
+    InvariantViolated,
+    StorageCorrupt,
+    StorageFailed,
+)
 from incumbent.ids import ClusterName, DiskId, make_node_id
+from incumbent.runtime import identity as identity_module
+from incumbent.runtime import wal
 from incumbent.runtime.identity import FILE_NAME, Identity, open_identity
 
 APP = ClusterName("app")
@@ -87,6 +95,61 @@ def test_a_bad_node_name_is_refused_before_anything_is_written(tmp_path: Path) -
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "nul\0"])
+def test_a_path_that_cannot_be_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InvalidInput, match="^data_dir: .*cannot be used"):
+        opened(tmp_path / name)
+
+
+def test_a_directory_that_was_made_is_durable_in_its_parent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a power cut takes the whole directory, and with it this voter."""
+    synced: list[Path] = []
+    sync = wal.fsync_directory
+
+    def record(path: Path) -> None:
+        synced.append(path)
+        sync(path)
+
+    monkeypatch.setattr(identity_module, "fsync_directory", record)
+    opened(tmp_path / "new" / "deep")
+    assert set(synced) == {tmp_path, tmp_path / "new", tmp_path / "new" / "deep"}
+
+
+def test_an_identity_is_durable_before_it_is_used_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process may have been killed between the renaming and the fsync."""
+    opened(tmp_path)
+
+    def fail(_: Path) -> None:
+        raise OSError("injected")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(identity_module, "fsync_directory", fail)
+        with pytest.raises(StorageFailed, match="injected"):
+            opened(tmp_path)
+    opened(tmp_path)
+
+
+def test_who_waited_for_the_lock_does_not_draw_another_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the first look and the lock another process may start for the first time, and end."""
+    before: list[Identity] = []
+    lock = wal.lock_file
+
+    def late(fd: int, path: Path) -> None:
+        if not before:
+            monkeypatch.setattr(identity_module, "lock_file", lock)
+            before.append(opened(tmp_path))
+        lock(fd, path)
+
+    monkeypatch.setattr(identity_module, "lock_file", late)
+    assert opened(tmp_path).disk == before[0].disk
+
+
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     identity = open_identity(tmp_path, APP, "a")
     with pytest.raises(InvalidInput, match="^data_dir: .*in use"):
@@ -120,6 +183,25 @@ def test_an_identity_that_cannot_be_read_means_not_voting(tmp_path: Path, conten
     (tmp_path / FILE_NAME).write_bytes(content)
     with pytest.raises(StorageCorrupt, match="must not vote"):
         opened(tmp_path)
+
+
+@pytest.mark.slow
+def test_no_flipped_bit_makes_another_identity(tmp_path: Path) -> None:
+    """A voter's name with one wrong letter would be another voter."""
+    identity = open_identity(tmp_path, APP, "a")
+    identity.with_membership(voters(identity))
+    identity.close()
+    right = opened(tmp_path)
+    data = (tmp_path / FILE_NAME).read_bytes()
+    for bit in range(8 * len(data)):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        (tmp_path / FILE_NAME).write_bytes(flipped)
+        try:
+            found = opened(tmp_path)
+        except (StorageCorrupt, InvalidInput):
+            continue
+        assert (found.disk, found.membership) == (right.disk, right.membership), bytes(flipped)
 
 
 def test_a_later_format_is_refused(tmp_path: Path) -> None:

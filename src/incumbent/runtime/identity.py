@@ -5,17 +5,17 @@ The disk's id is drawn once, when the directory is made, so a directory that was
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from incumbent.consensus.api import Membership
 from incumbent.errors import IdentityMismatch, InvalidInput, StorageCorrupt, StorageFailed, invariant
 from incumbent.ids import ClusterName, DiskId, NodeId, make_node_id
-from incumbent.runtime.wal import fsync_directory
+from incumbent.runtime.wal import fsync_directory, lock_file, sync
 
 FORMAT: Final = 1
 FILE_NAME: Final = "identity.json"
@@ -64,30 +64,47 @@ def open_identity(data_dir: Path | str, cluster: ClusterName, node: str) -> Iden
     """
     path = Path(data_dir)
     make_node_id(node, DiskId("0" * 2 * DISK_ID_BYTES))  # refuses a bad name
-    _refuse_foreign(path)
-    stored = _read(path, cluster, node) if (path / FILE_NAME).exists() else None
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock_fd = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
+        if _is_ours(path):
+            _read(path, cluster, node)
+        lock_fd = _open_lock(path)
+    except (OSError, ValueError) as error:
         raise InvalidInput(
             "data_dir", f"{path} cannot be used: {error}", "give a writable directory"
         ) from error
     try:
-        _lock(lock_fd, path)
-        if stored is None:
+        lock_file(lock_fd, path)
+        # Look again: whoever had the lock until now may have made the identity, or formed the cluster.
+        if not _is_ours(path):
             disk = DiskId(os.urandom(DISK_ID_BYTES).hex())
             return _store(Identity(path, cluster, node, disk, None, lock_fd))
-        # Read again: another process may have formed the cluster before it let go of the lock.
         disk, membership = _read(path, cluster, node)
+        _make_durable(path)
         return Identity(path, cluster, node, disk, membership, lock_fd)
     except BaseException:
         os.close(lock_fd)
         raise
 
 
+def _open_lock(path: Path) -> int:
+    """Make the directory where it is missing, durably, and open its lock."""
+    missing = [directory for directory in (path, *path.parents) if not directory.exists()]
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for directory in missing:
+        fsync_directory(directory.parent)
+    return os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _make_durable(path: Path) -> None:
+    """What was read may come from a process that was killed between the renaming and the fsync of the directory."""
+    try:
+        fsync_directory(path)
+    except OSError as error:
+        raise StorageFailed(f"making {path / FILE_NAME} durable failed: {error}") from error
+
+
 def _store(identity: Identity) -> Identity:
-    content = {
+    content: dict[str, Any] = {
         "format": FORMAT,
         "cluster": identity.cluster,
         "node": identity.node,
@@ -98,9 +115,9 @@ def _store(identity: Identity) -> Identity:
     try:
         fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "w") as file:
-            json.dump(content, file, indent=1)
+            json.dump(content | {"crc": _crc(content)}, file, indent=1)
             file.flush()
-            os.fsync(file.fileno())
+            sync(file.fileno())
         unfinished.rename(identity.data_dir / FILE_NAME)
         fsync_directory(identity.data_dir)
     except OSError as error:
@@ -108,13 +125,22 @@ def _store(identity: Identity) -> Identity:
     return identity
 
 
-def _refuse_foreign(path: Path) -> None:
+def _crc(content: dict[str, Any]) -> int:
+    """Finds accidents of the disk: a voter's name with one wrong letter would be another voter."""
+    return zlib.crc32(json.dumps(content, sort_keys=True).encode())
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a node's identity is in it; False for a directory that is empty or not there.
+
+    Raises InvalidInput for anything else.
+    """
+    if (path / FILE_NAME).exists():
+        return True
     if not path.exists():
-        return
+        return False
     if not path.is_dir():
         raise InvalidInput("data_dir", f"{path} is not a directory", "give a directory")
-    if (path / FILE_NAME).exists():
-        return
     # What a crash in the first start leaves behind is ours too.
     foreign = sorted({item.name for item in path.iterdir()} - {LOCK_NAME, f"{FILE_NAME}.new"})
     if foreign:
@@ -123,37 +149,33 @@ def _refuse_foreign(path: Path) -> None:
             f"{path} is not empty and not a node's ({foreign[0]} is in it)",
             "give an empty or a node's directory",
         )
-
-
-def _lock(fd: int, path: Path) -> None:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise InvalidInput(
-            "data_dir", f"{path} is in use by another process", "stop it, or use another"
-        ) from error
+    return False
 
 
 def _read(path: Path, cluster: ClusterName, node: str) -> tuple[DiskId, Membership | None]:
     file = path / FILE_NAME
     try:
         content = json.loads(file.read_bytes())
-        found = (content["format"], content["cluster"], content["node"])
-        disk = DiskId(content["disk"])
+        version, crc = content["format"], content.pop("crc", None)
+        if version != FORMAT:
+            raise InvalidInput("data_dir", f"{file} has format {version}", "use the release that wrote it")
+        if crc != _crc(content):
+            raise ValueError("its checksum is wrong")
         voters = content["voters"]
         membership = None if voters is None else Membership(frozenset(NodeId(voter) for voter in voters))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        disk = DiskId(content["disk"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StorageCorrupt(
             f"{file} cannot be read ({error}); this node must not vote without its identity"
         ) from error
-    if found[0] != FORMAT:
-        raise InvalidInput("data_dir", f"{file} has format {found[0]}", "use the release that wrote it")
-    if found[1] != cluster:
+    if content["cluster"] != cluster:
         raise IdentityMismatch(
-            f"data_dir: {path} belongs to cluster {found[1]!r}, not {cluster!r}; use that cluster's name or another directory"
+            f"data_dir: {path} belongs to cluster {content['cluster']!r}, not {cluster!r}; "
+            "use that cluster's name or another directory"
         )
-    if found[2] != node:
+    if content["node"] != node:
         raise IdentityMismatch(
-            f"data_dir: {path} belongs to node {found[2]!r}, not {node!r}; use that node's name or another directory"
+            f"data_dir: {path} belongs to node {content['node']!r}, not {node!r}; "
+            "use that node's name or another directory"
         )
     return disk, membership
