@@ -86,11 +86,14 @@ def test_a_cleared_deadline_is_not_called(alarm: Alarm) -> None:
     alarm.deadlines.close()
 
 
+@pytest.mark.parametrize("error", [ValueError, SystemExit])
 def test_a_callback_that_raises_does_not_stop_the_thread(
-    alarm: Alarm, caplog: pytest.LogCaptureFixture
+    alarm: Alarm, caplog: pytest.LogCaptureFixture, error: type[BaseException]
 ) -> None:
+    """SystemExit would end a thread without a word, and with it the enforcement of everybody's deadlines."""
+
     def fail() -> None:
-        raise ValueError("on purpose")
+        raise error("on purpose")
 
     alarm.deadlines.set("bad", 0, fail)
     alarm.set("good", 5)
@@ -117,6 +120,57 @@ def test_it_is_noticed_while_this_thread_is_busy(alarm: Alarm) -> None:
     alarm.deadlines.close()
 
 
+def test_after_close_it_touches_no_descriptor(alarm: Alarm, tmp_path: Path) -> None:
+    """The numbers may be somebody else's by then: a wake-up would be a byte in the middle of another's file."""
+    alarm.deadlines.close()
+    files = [os.open(tmp_path / str(n), os.O_RDWR | os.O_CREAT) for n in range(8)]
+    assert alarm.deadlines._wake_write in files, "the number was given out again"
+    alarm.set("late", 0)
+    alarm.deadlines.clear("late")
+    alarm.deadlines.close()
+    assert [os.fstat(file).st_size for file in files] == [0] * 8
+    assert alarm.called.empty()
+    for file in files:
+        os.close(file)
+
+
+@pytest.mark.parametrize("armed", [["far"], []], ids=["while it waits", "while nothing is set"])
+def test_it_keeps_deadlines_when_somebody_closes_its_descriptors(
+    alarm: Alarm, caplog: pytest.LogCaptureFixture, armed: list[str]
+) -> None:
+    """Daemons close every descriptor they find. The thread goes on without, and says so."""
+    for key in armed:
+        alarm.set(key, 60_000)
+    timer = alarm.deadlines._timer
+    assert timer is not None
+    for fd in (alarm.deadlines._wake_read, alarm.deadlines._wake_write, timer.fd):
+        os.close(fd)
+    at = alarm.set("x", 10)
+    assert alarm.called.get(timeout=5)[1] >= at
+    assert "deadlines are noticed up to" in caplog.text
+    alarm.deadlines.close()
+
+
+def test_it_goes_by_the_clock_it_was_given() -> None:
+    """An hour behind the kernel's: nothing comes an hour early, and the thread does not spin."""
+
+    class Behind(BoottimeClock):
+        asked = 0
+
+        def now_ns(self) -> int:
+            self.asked += 1
+            return super().now_ns() - 3600 * 1000 * MS
+
+    clock = Behind()
+    deadlines = Deadlines(clock)
+    called: queue.Queue[int] = queue.Queue()
+    at = clock.now_ns() + 20 * MS
+    deadlines.set("x", at, lambda: called.put(clock.now_ns()))
+    assert called.get(timeout=5) >= at
+    assert clock.asked < 20
+    deadlines.close()
+
+
 def test_without_a_kernel_timer_it_still_keeps_deadlines(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -141,9 +195,13 @@ import os, threading
 from incumbent.runtime.clock import BoottimeClock, Deadlines
 clock, called = BoottimeClock(), threading.Event()
 deadlines = Deadlines(clock)
+deadlines._lock.acquire()  # as the thread may hold it at this moment; nobody will release it in the child
 child = os.fork()
+if child != 0:
+    deadlines._lock.release()
 if child == 0:
     deadlines.set("c", 0, lambda: os._exit(9))
+    deadlines.clear("c")
     deadlines.close()
     os._exit(0)
 assert os.waitpid(child, 0)[1] == 0
@@ -161,6 +219,32 @@ def test_a_process_is_named_by_pid_and_start() -> None:
     assert pidfd is not None
     os.close(pidfd)
     assert open_pidfd(os.getpid(), ticks + 1) is None, "the pid was reused by another process"
+
+
+def test_a_process_may_be_called_anything() -> None:
+    """The command in /proc/pid/stat is any bytes, brackets and blanks included."""
+    rename = "open('/proc/self/comm', 'wb').write(b') \\xff ('); print(flush=True); input()"
+    child = subprocess.Popen([sys.executable, "-c", rename], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    child.stdout.readline()
+    ticks = process_start_ticks(child.pid)
+    child.communicate(b"\n")
+    assert ticks is not None
+    assert ticks > 0
+
+
+def test_where_proc_hides_processes_nothing_is_proven(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None would say that the process is dead."""
+    monkeypatch.setattr("incumbent.runtime.process.process_start_ticks", lambda pid: None)
+    pidfd = open_pidfd(os.getpid(), 1)
+    assert pidfd is not None
+    os.close(pidfd)
+
+
+def test_without_pidfd_it_says_what_protects(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "pidfd_open")
+    with pytest.raises(Unsupported, match="the TTL alone protects"):
+        open_pidfd(os.getpid(), 1)
 
 
 def test_a_dead_process_has_no_pidfd() -> None:

@@ -7,6 +7,7 @@ suspended, so a lease measured by it would be valid for an hour too long. asynci
 from __future__ import annotations
 
 import ctypes
+import errno
 import logging
 import os
 import select
@@ -29,6 +30,8 @@ _CLOCK_BOOTTIME: Final = 7  # linux/time.h
 _TFD_TIMER_ABSTIME: Final = 1
 _TFD_CLOEXEC: Final = os.O_CLOEXEC
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+COARSE_SLEEP_S: Final = 0.01
+"""How late a deadline may be noticed once the descriptors are gone."""
 
 
 class BoottimeClock:
@@ -68,8 +71,9 @@ class _TimerFd:
         if self.fd < 0:
             raise OSError(ctypes.get_errno(), "timerfd_create")
 
-    def arm(self, at_ns: int) -> None:
-        """Become readable at that time; 0 = never."""
+    def arm(self, wait_ns: int | None) -> None:
+        """Become readable after that time, suspend included; None = never."""
+        at_ns = 0 if wait_ns is None else time.clock_gettime_ns(_CLOCK_BOOTTIME) + wait_ns
         seconds, nanoseconds = divmod(at_ns, 1_000_000_000)
         spec = struct.pack("@llll", 0, 0, seconds, nanoseconds)
         if self._libc.timerfd_settime(self.fd, _TFD_TIMER_ABSTIME, spec, None) < 0:
@@ -83,7 +87,8 @@ class Deadlines:
     """Calls callbacks at their deadlines, from a daemon thread of its own, earliest first.
 
     It does not depend on the event loop: a body that blocks the loop cannot keep its own deadline from being noticed. In a
-    forked child it is inert. A callback must be short; one that raises is logged and does not stop the others.
+    forked child it is inert: nothing is set, called or touched there. A callback must be short; one that raises is logged
+    and does not stop the others.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
@@ -100,43 +105,59 @@ class Deadlines:
         os.set_blocking(self._wake_write, False)
         os.set_blocking(self._wake_read, False)
         self._timer = _timer_or_none()
+        self._without_descriptors = False
         self._thread = threading.Thread(target=self._run, name="incumbent-deadlines", daemon=True)
         self._thread.start()
 
     def set(self, key: Hashable, deadline_ns: int, callback: Callable[[], None]) -> None:
-        """Call `callback` at or right after `deadline_ns`; replaces what was set for `key`. From any thread."""
+        """Call `callback` at or right after `deadline_ns`; replaces what was set for `key`. From any thread.
+
+        Nothing is set any more once this is closed.
+        """
+        if self._forked():
+            return
         with self._lock:
+            if self._closed:
+                return
             number = next(self._order)
             earliest = self._heap[0][0] if self._heap else None
             self._set[key] = (deadline_ns, number, callback)
             heappush(self._heap, (deadline_ns, number, key))
             self._drop_outdated()
-        if earliest is None or deadline_ns < earliest:
-            self._wake()
+            if earliest is None or deadline_ns < earliest:
+                self._wake()
 
     def clear(self, key: Hashable) -> None:
         """Forget `key`. A callback that runs at this moment runs to its end."""
+        if self._forked():
+            return
         with self._lock:
             self._set.pop(key, None)
 
     def close(self) -> None:
         """Forget everything and end the thread."""
+        if self._forked():
+            return
         with self._lock:
             if self._closed:
                 return
             self._closed = True
             self._set.clear()
-        self._wake()
-        if os.getpid() == self._pid and threading.current_thread() is not self._thread:
+            self._wake()
+        if threading.current_thread() is not self._thread:
             self._thread.join()
 
+    def _forked(self) -> bool:
+        """Whether this is a child of the process that made it. There the thread is missing, and the lock, which it may have
+        held at the fork, is never released."""
+        return os.getpid() != self._pid
+
     def _wake(self) -> None:
-        if os.getpid() != self._pid:
-            return  # a forked child: the pipe and the thread are the parent's
+        """NB only under the lock: the thread closes the descriptor under it, and its number may then be somebody else's."""
         try:
             os.write(self._wake_write, b"\0")
-        except (BlockingIOError, OSError):
-            return  # full: it wakes anyway. Closed: there is nothing to wake
+        except OSError:
+            return  # full: it wakes anyway. Gone: it has noticed, see _sleep
 
     def _drop_outdated(self) -> None:
         """Keep the heap within twice what is set; `set` moves deadlines far more often than they come up."""
@@ -163,34 +184,50 @@ class Deadlines:
         return due, None
 
     def _run(self) -> None:
-        try:
-            while not self._closed:
-                due, next_ns = self._due()
-                for key, callback in due:
-                    try:
-                        callback()
-                    except Exception:
-                        logger.exception("the deadline callback of %r failed", key)
-                if not due and not self._closed:
-                    self._sleep(next_ns)
-        finally:
-            for fd in (self._wake_read, self._wake_write):
-                os.close(fd)
-            if self._timer is not None:
-                self._timer.close()
+        while not self._closed:
+            due, next_ns = self._due()
+            for key, callback in due:
+                try:
+                    callback()
+                except BaseException:  # SystemExit too: everybody's deadlines depend on this thread
+                    logger.exception("the deadline callback of %r failed", key)
+            if not due and not self._closed:
+                self._sleep(next_ns)
+        with self._lock:
+            if not self._without_descriptors:
+                os.close(self._wake_read)
+                os.close(self._wake_write)
+                if self._timer is not None:
+                    self._timer.close()
 
     def _sleep(self, until_ns: int | None) -> None:
-        """Until the deadline, or until something changes."""
+        """Until the deadline, or until something changes. Earlier does no harm."""
+        if self._without_descriptors:
+            time.sleep(COARSE_SLEEP_S)
+            return
+        try:
+            self._poll(until_ns)
+        except OSError as error:
+            # Somebody closed all descriptors of this process, as daemons do. Terms must end in time all the same.
+            self._without_descriptors = True
+            logger.error("deadlines are noticed up to %s s late from now on: %s", COARSE_SLEEP_S, error)
+
+    def _poll(self, until_ns: int | None) -> None:
         poller = select.poll()  # unlike select() it takes any descriptor number
         poller.register(self._wake_read, select.POLLIN)
         timeout_ms: float | None = None
+        # By the given clock's distance, so that it may differ from the kernel's.
+        wait_ns = None if until_ns is None else max(1, until_ns - self._clock.now_ns())
         if self._timer is not None:
-            self._timer.arm(until_ns or 0)
+            self._timer.arm(wait_ns)
             poller.register(self._timer.fd, select.POLLIN)
-        elif until_ns is not None:
-            timeout_ms = max(0.0, (until_ns - self._clock.now_ns()) / 1e6)
-        if any(fd == self._wake_read for fd, _ in poller.poll(timeout_ms)):
-            os.read(self._wake_read, 4096)
+        elif wait_ns is not None:
+            timeout_ms = wait_ns / 1e6
+        for fd, events in poller.poll(timeout_ms):
+            if events & (select.POLLNVAL | select.POLLHUP | select.POLLERR):
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            if fd == self._wake_read:
+                os.read(self._wake_read, 4096)
 
 
 def _timer_or_none() -> _TimerFd | None:

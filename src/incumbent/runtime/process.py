@@ -17,11 +17,11 @@ def process_start_ticks(pid: int) -> int | None:
     None when there is no such process, or no /proc to ask.
     """
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        stat = Path(f"/proc/{pid}/stat").read_bytes()  # a command's name may be any bytes
     except OSError:
         return None
     # The command may hold blanks and brackets, so count from the last closing bracket.
-    return int(stat.rpartition(")")[2].split()[STAT_START_TIME])
+    return int(stat.rpartition(b")")[2].split()[STAT_START_TIME])
 
 
 def open_pidfd(pid: int, start_ticks: int) -> int | None:
@@ -42,7 +42,9 @@ def open_pidfd(pid: int, start_ticks: int) -> int | None:
         raise Unsupported(f"pidfd_open failed, so a process's death cannot be proven: {error}") from error
     # Read after opening: from here on the number cannot be given to another process unnoticed.
     now = process_start_ticks(pid)
-    if now is not None and now != start_ticks:  # None: /proc hides it, which proves nothing
+    # None: /proc hides other users' processes, which proves nothing. Should the number be somebody else's by now, then this
+    # descriptor tells of the death too late, never too early: the TTL is faster.
+    if now is not None and now != start_ticks:
         os.close(pidfd)
         return None
     return pidfd
