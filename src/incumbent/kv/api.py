@@ -53,7 +53,12 @@ class Is(StrEnum):
     LESS = "<"
 
 
-class Condition(msgspec.Struct, frozen=True, array_like=True):
+class _Logged(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A field that this version does not know is refused: skipping it would let replicas of two versions diverge in
+    silence. Fields that are missing at the end take their defaults, so older logs stay readable."""
+
+
+class Condition(_Logged, frozen=True):
     """Holds when EVERY key in the range compares so. A single key that does not exist compares as create, mod, version
     and lease 0 (and fails every VALUE comparison); an empty range holds."""
 
@@ -64,7 +69,7 @@ class Condition(msgspec.Struct, frozen=True, array_like=True):
     end: bytes | None = None
 
 
-class Put(msgspec.Struct, frozen=True, array_like=True, tag="put"):
+class Put(_Logged, frozen=True, tag="put"):
     """Needs a live lease when `lease` is set; else the command is answered LEASE_NOT_FOUND and changes nothing."""
 
     key: bytes
@@ -72,12 +77,12 @@ class Put(msgspec.Struct, frozen=True, array_like=True, tag="put"):
     lease: LeaseId = NO_LEASE
 
 
-class DeleteRange(msgspec.Struct, frozen=True, array_like=True, tag="del"):
+class DeleteRange(_Logged, frozen=True, tag="del"):
     key: bytes
     end: bytes | None = None
 
 
-class Range(msgspec.Struct, frozen=True, array_like=True, tag="get"):
+class Range(_Logged, frozen=True, tag="get"):
     """Keys in ascending order, values included. `limit` 0 = all."""
 
     key: bytes
@@ -88,7 +93,7 @@ class Range(msgspec.Struct, frozen=True, array_like=True, tag="get"):
 Operation = Put | DeleteRange | Range
 
 
-class Txn(msgspec.Struct, frozen=True, array_like=True, tag="txn"):
+class Txn(_Logged, frozen=True, tag="txn"):
     """If all `conditions` hold then `then` else `orelse`, in one revision. All or nothing: when one operation cannot be
     done (a lease is gone), none is. An operation sees what the ones before it in the same Txn did."""
 
@@ -97,21 +102,22 @@ class Txn(msgspec.Struct, frozen=True, array_like=True, tag="txn"):
     orelse: tuple[Operation, ...] = ()
 
 
-class LeaseGrant(msgspec.Struct, frozen=True, array_like=True, tag="grant"):
+class LeaseGrant(_Logged, frozen=True, tag="grant"):
     """Idempotent: granting an id again with the same ttl answers OK and changes nothing; with another ttl: LEASE_EXISTS.
-    The id is chosen by the client, so a retry after a lost answer finds its own lease."""
+    The id is chosen by the client, so a retry after a lost answer finds its own lease, with some of its time gone: renew
+    it before counting on it. INVALID without an id or with a ttl that is not positive."""
 
     id: LeaseId
     ttl_ns: int
 
 
-class LeaseRevoke(msgspec.Struct, frozen=True, array_like=True, tag="revoke"):
+class LeaseRevoke(_Logged, frozen=True, tag="revoke"):
     """End a lease and delete every key attached to it, in one revision. LEASE_NOT_FOUND when already over."""
 
     id: LeaseId
 
 
-class LeaseExpire(msgspec.Struct, frozen=True, array_like=True, tag="expire"):
+class LeaseExpire(_Logged, frozen=True, tag="expire"):
     """As LeaseRevoke, by the leader of `term` because the lease ran out. Does nothing (EXPIRE_STALE) when applied under
     another term: a stalled ex-leader cannot expire other people's leases (P58)."""
 
@@ -120,7 +126,7 @@ class LeaseExpire(msgspec.Struct, frozen=True, array_like=True, tag="expire"):
 
 
 Command = Put | DeleteRange | Txn | LeaseGrant | LeaseRevoke | LeaseExpire
-Query = Range | Txn  # a Txn as a query must not hold Put or DeleteRange
+Query = Range | Txn  # a Txn as a query must not hold Put or DeleteRange: INVALID
 
 
 class Code(IntEnum):
@@ -128,6 +134,7 @@ class Code(IntEnum):
     LEASE_NOT_FOUND = 1
     LEASE_EXISTS = 2
     EXPIRE_STALE = 3
+    INVALID = 4  # it makes no sense, now or ever: nothing was done
 
 
 class OperationResult(msgspec.Struct, frozen=True, array_like=True):
@@ -164,5 +171,8 @@ def encode(command: Command) -> bytes:
 
 def decode(data: bytes) -> Command:
     """The command that `encode` wrote. Raises msgspec.DecodeError on anything else."""
-    command: Command = _decoder.decode(data)
+    try:
+        command: Command = _decoder.decode(data)
+    except (UnicodeDecodeError, RecursionError) as error:  # msgspec lets these through untranslated
+        raise msgspec.DecodeError(str(error)) from error
     return command

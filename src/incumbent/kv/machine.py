@@ -124,17 +124,17 @@ class Machine:
         self.applied = index
 
     def query(self, query: Query) -> Result:
-        """Answer from the present state, changing nothing."""
+        """Answer from the present state, changing nothing. INVALID when the query would write in either branch: it may
+        come from anybody, so it is no reason to stop."""
         if isinstance(query, Range):
             return Result(Code.OK, self.revision, True, (self._range(query),))
+        then = [operation for operation in query.then if isinstance(operation, Range)]
+        orelse = [operation for operation in query.orelse if isinstance(operation, Range)]
+        if (len(then), len(orelse)) != (len(query.then), len(query.orelse)):
+            return Result(Code.INVALID, self.revision, succeeded=False)
         succeeded = all(self._holds(condition) for condition in query.conditions)
-        branch = query.then if succeeded else query.orelse
-        found = []
-        for operation in branch:
-            invariant(isinstance(operation, Range), "a query only reads", operation=operation)
-            assert isinstance(operation, Range)
-            found.append(self._range(operation))
-        return Result(Code.OK, self.revision, succeeded, tuple(found))
+        found = tuple(self._range(operation) for operation in (then if succeeded else orelse))
+        return Result(Code.OK, self.revision, succeeded, found)
 
     def _branch(
         self, operations: Sequence[Operation], *, succeeded: bool
@@ -220,6 +220,8 @@ class Machine:
         return None if held is None else held.ttl_ns
 
     def _grant(self, grant: LeaseGrant) -> Code:
+        if grant.id == NO_LEASE or grant.ttl_ns <= 0:
+            return Code.INVALID
         held = self._leases.get(grant.id)
         if held is None:
             self._leases[grant.id] = Lease(grant.ttl_ns)
@@ -278,6 +280,7 @@ class Machine:
     def invariants(self) -> None:
         """Raises InvariantViolated when the state contradicts itself."""
         invariant(self._sorted == sorted(self._values), "the sorted keys are the keys")
+        invariant(NO_LEASE not in self._leases, "no lease has the id that means none")
         for key, value in self._values.items():
             invariant(
                 value.create_revision <= value.mod_revision <= self.revision, "create <= mod <= now", key=key
@@ -290,6 +293,14 @@ class Machine:
         named = sum(value.lease != NO_LEASE for value in self._values.values())
         invariant(
             attached == named, "a lease holds no key that does not name it", attached=attached, named=named
+        )
+        revisions = [change.revision for change in self._history]
+        invariant(revisions == sorted(revisions), "the history rises")
+        invariant(
+            not revisions or self.compacted <= revisions[0] <= revisions[-1] <= self.revision,
+            "the history lies between what is compacted and now",
+            compacted=self.compacted,
+            revision=self.revision,
         )
         invariant(len(self._history) <= self._history_changes_max, "the history is bounded by count")
         invariant(self._history_bytes <= self._history_bytes_max, "the history is bounded by bytes")
