@@ -6,7 +6,9 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +20,22 @@ def connect(path: Path, timeout: float = 5.0) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, timeout=timeout, check_same_thread=False)
     connection.execute("create table if not exists runs (note text)")
     return connection
+
+
+@pytest.fixture(autouse=True)
+def _closed_at_the_end(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """From Python 3.13 on a connection that is not closed is a warning, and warnings are errors here."""
+    opened: list[sqlite3.Connection] = []
+    original = sqlite3.connect
+
+    def remember(*args: Any, **options: Any) -> sqlite3.Connection:
+        opened.append(original(*args, **{"check_same_thread": False, **options}))
+        return opened[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", remember)
+    yield
+    for connection in opened:
+        connection.close()
 
 
 @pytest.fixture
