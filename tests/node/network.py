@@ -8,16 +8,18 @@ from dataclasses import dataclass, field
 from itertools import count
 from random import Random
 
-from incumbent.consensus.api import Entry, Envelope, Membership, Role, Saved, Timing
+from incumbent.consensus.api import Entry, Envelope, Membership, Message, Role, Saved, Timing
 from incumbent.ids import Index, LeaseId, NodeId, RequestId
-from incumbent.kv.api import NO_LEASE, Change, Command, Query
-from incumbent.node.api import NodeReady, Outcome
+from incumbent.kv.api import NO_LEASE, Change, Code, Command, LeaseGrant, Put, Query, Range
+from incumbent.node.api import Done, NodeReady, Outcome
 from incumbent.node.node import Limits, Node
 
 MS = 1_000_000
 S = 1000 * MS
 TIMING = Timing(heartbeat_ns=20 * MS, election_timeout_min_ns=100 * MS, election_timeout_max_ns=200 * MS)
 DELAY_NS = MS
+SEVEN = LeaseId(7)
+TTL = S
 
 
 @dataclass
@@ -104,6 +106,11 @@ class Table:
         self.run_until(lambda: request in self.outcomes)
         return self.outcomes[request]
 
+    def receive(self, node: NodeId, sender: NodeId, message: Message) -> None:
+        """Hand over a message by hand."""
+        self.nodes[node].receive(sender, message, self.now_ns)
+        self._pump(node)
+
     # --- time ------------------------------------------------------------------------------------------------------
 
     def leader(self) -> NodeId:
@@ -142,8 +149,7 @@ class Table:
                 and not {sender, envelope.to} & self.cut
                 and not self.loses(envelope)
             ):
-                self.nodes[envelope.to].receive(sender, envelope.message, self.now_ns)
-                self._pump(envelope.to)
+                self.receive(envelope.to, sender, envelope.message)
 
     def _pump(self, name: NodeId) -> None:
         """The driver's loop."""
@@ -172,3 +178,27 @@ class Table:
     def _send(self, sender: NodeId, envelopes: object) -> None:
         for envelope in envelopes:  # type: ignore[attr-defined]
             self._flying.append((self.now_ns + DELAY_NS, sender, envelope))
+
+
+def code(outcome: Outcome) -> Code:
+    assert isinstance(outcome, Done), outcome
+    return outcome.result.code
+
+
+def value(table: Table, node: NodeId, key: bytes) -> bytes | None:
+    outcome = table.answer(table.read(node, Range(key)))
+    assert isinstance(outcome, Done)
+    kvs = outcome.result.results[0].kvs
+    return kvs[0].value if kvs else None
+
+
+def granted(table: Table, ttl_ns: int = TTL) -> NodeId:
+    """A leader that has granted lease 7 with one key."""
+    leader = table.leader()
+    assert code(table.answer(table.submit(leader, LeaseGrant(SEVEN, ttl_ns)))) is Code.OK
+    assert code(table.answer(table.submit(leader, Put(b"m", b"", SEVEN)))) is Code.OK
+    return leader
+
+
+def others(table: Table, node: NodeId) -> list[NodeId]:
+    return [each for each in table.ids if each != node]

@@ -1,10 +1,13 @@
-"""The pure node: every request ends once and truthfully, and leases end only as their rules say."""
+"""The pure node's leases: they end only as their rules say, over leader changes, stalled disks and lost messages."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from incumbent.consensus.raft.messages import Append
+from incumbent.consensus.api import Envelope
+from incumbent.consensus.raft.messages import Append, AppendReply
 from incumbent.errors import InvariantViolated
 from incumbent.ids import LeaseId, NodeId
 from incumbent.kv.api import (
@@ -15,140 +18,13 @@ from incumbent.kv.api import (
     LeaseExpire,
     LeaseGrant,
     LeaseRevoke,
-    Put,
     Range,
     Txn,
     decode,
 )
-from incumbent.node.api import Done, Outcome, Refused, RefusedReason, Unknown
-from incumbent.node.leases import LeaseDeadlines
-from incumbent.node.node import Limits
-from tests.node.network import MS, TIMING, S, Table
-
-SEVEN = LeaseId(7)
-TTL = S
-
-
-def code(outcome: Outcome) -> Code:
-    assert isinstance(outcome, Done), outcome
-    return outcome.result.code
-
-
-def value(table: Table, node: NodeId, key: bytes) -> bytes | None:
-    outcome = table.answer(table.read(node, Range(key)))
-    assert isinstance(outcome, Done)
-    kvs = outcome.result.results[0].kvs
-    return kvs[0].value if kvs else None
-
-
-def granted(table: Table, ttl_ns: int = TTL) -> NodeId:
-    """A leader that has granted lease 7 with one key."""
-    leader = table.leader()
-    assert code(table.answer(table.submit(leader, LeaseGrant(SEVEN, ttl_ns)))) is Code.OK
-    assert code(table.answer(table.submit(leader, Put(b"m", b"", SEVEN)))) is Code.OK
-    return leader
-
-
-def others(table: Table, node: NodeId) -> list[NodeId]:
-    return [each for each in table.ids if each != node]
-
-
-# --- requests ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("names", ["a", "abc", "abcde"])
-def test_a_command_is_applied_on_every_node(names: str) -> None:
-    table = Table(names)
-    leader = table.leader()
-    assert code(table.answer(table.submit(leader, Put(b"k", b"v")))) is Code.OK
-    table.run_for(100 * MS)
-    assert {node.machine.snapshot() for node in table.nodes.values()} == {
-        table.nodes[leader].machine.snapshot()
-    }
-    assert value(table, leader, b"k") == b"v"
-    assert all([change.key for change in changes] == [b"k"] for changes in table.changes.values())
-
-
-def test_a_follower_refuses_and_names_the_leader() -> None:
-    table = Table()
-    leader = table.leader()
-    table.run_for(50 * MS)
-    follower = others(table, leader)[0]
-    refusals = [
-        table.submit(follower, Put(b"k", b"")),
-        table.read(follower, Range(b"k")),
-        table.renew(follower, SEVEN),
-    ]
-    expected = Refused(RefusedReason.NOT_LEADER, leader)
-    assert [table.answer(request) for request in refusals] == [expected] * 3
-
-
-def test_many_commands_in_one_batch_are_answered_each() -> None:
-    table = Table()
-    leader = table.leader()
-    requests = [table.submit(leader, Put(b"%d" % n, b"")) for n in range(200)]
-    assert {code(table.answer(request)) for request in requests} == {Code.OK}
-
-
-def test_a_node_takes_on_a_bounded_number_of_requests() -> None:
-    table = Table(limits=Limits(requests_max=3))
-    leader = table.leader()
-    table.loses = lambda envelope: isinstance(envelope.message, Append)
-    requests = [table.submit(leader, Put(b"k", b"")) for _ in range(5)]
-    assert table.answer(requests[4]) == Refused(RefusedReason.OVERLOADED)
-    table.loses = lambda _: False
-    assert code(table.answer(requests[0])) is Code.OK
-
-
-def test_a_command_that_is_too_large_is_refused() -> None:
-    table = Table(limits=Limits(command_bytes_max=100))
-    leader = table.leader()
-    assert table.answer(table.submit(leader, Put(b"k", b"x" * 100))) == Refused(RefusedReason.TOO_LARGE)
-
-
-def test_what_a_deposed_leader_proposed_is_unknown_and_not_failed() -> None:
-    table = Table()
-    old = table.leader()
-    table.run_for(50 * MS)
-    table.cut.add(old)
-    request = table.submit(old, Put(b"k", b"v"))
-    assert table.answer(request) == Unknown()
-    new = table.leader()
-    assert new != old
-    table.cut.clear()
-    table.run_for(300 * MS)
-    assert value(table, table.leader(), b"k") is None, "here it was lost; nobody could have known"
-
-
-def test_a_read_on_a_cut_off_leader_is_refused_and_never_stale() -> None:
-    """The read round proves leadership after the request came in (dissertation 6.4)."""
-    table = Table()
-    old = table.leader()
-    table.answer(table.submit(old, Put(b"k", b"old")))
-    table.run_for(50 * MS)
-    table.cut.add(old)
-    new = table.leader()
-    table.answer(table.submit(new, Put(b"k", b"new")))
-    table.cut.clear()
-    read = table.read(old, Range(b"k"))
-    outcome = table.answer(read)
-    assert isinstance(outcome, Refused) or outcome.result.results[0].kvs[0].value == b"new"  # type: ignore[union-attr]
-
-
-def test_everything_acknowledged_survives_a_restart_of_all() -> None:
-    table = Table()
-    leader = table.leader()
-    for n in range(20):
-        table.answer(table.submit(leader, Put(b"%d" % n, b"v")))
-    for node in table.ids:
-        table.crash(node)
-    for node in table.ids:
-        table.start(node)
-    leader = table.leader()
-    assert [value(table, leader, b"%d" % n) for n in range(20)] == [b"v"] * 20
-
-
-# --- leases --------------------------------------------------------------------------------------------------------
+from incumbent.node.api import Done, Refused, RefusedReason
+from incumbent.node.leases import EXPIRIES_MAX, LeaseDeadlines
+from tests.node.network import MS, SEVEN, TTL, Table, code, granted, others, value
 
 
 def test_a_silent_holder_s_lease_ends_after_its_ttl_and_not_before() -> None:
@@ -241,22 +117,82 @@ def test_while_an_expiry_is_in_flight_the_lease_is_neither_renewed_nor_claimed()
 
 
 def test_a_stalled_ex_leader_expires_nobody_s_lease() -> None:
-    """P58 (etcd #15247): its disk hangs while it proposes the expiry; a new leader takes over and the holder renews there.
-    When the disk goes on, the old expiry is of an old term and ends nothing."""
+    """P58 (etcd #15247; rule 2): the expiry is proposed and hangs in the old leader's disk; a new leader takes over and the
+    holder renews there. When the disk goes on, the old expiry stands in the old leader's log, and ends nothing."""
     table = Table()
     old = granted(table)
+    table.run_for(TTL - 20 * MS)
     table.stall(old)
+    table.loses = lambda envelope: isinstance(
+        envelope.message, Append
+    )  # it still leads, and reaches nobody's log
+    table.run_until(lambda: expiry_hangs(table, old), within_ns=TTL)
+    table.loses = lambda _: False
     table.cut.add(old)
-    table.run_for(TTL + 50 * MS)  # on its own clock the lease ran out, and the expiry hangs in its disk
     new = table.leader()
     assert new != old
     assert code(table.answer(table.renew(new, SEVEN))) is Code.OK
     table.unstall(old)
+    assert _last_is_expiry(table, old), "it became durable, after all"
     table.cut.clear()
     for _ in range(8):
         table.run_for(TTL // 4)
         assert code(table.answer(table.renew(table.leader(), SEVEN))) is Code.OK
+    assert not _last_is_expiry(table, old), "it was overwritten"
     assert value(table, table.leader(), b"m") == b""
+
+
+def expiry_hangs(table: Table, node: NodeId) -> bool:
+    ready = table.stalled[node]
+    entries = ready.record.entries if ready is not None and ready.record is not None else ()
+    return any(entry.data is not None and isinstance(decode(entry.data), LeaseExpire) for entry in entries)
+
+
+def test_an_expiry_in_flight_covers_a_lease_that_was_revoked_and_granted_again() -> None:
+    """Rule 2, for an id that comes back: the expiry of the old lease stands in the log behind the new one and will end
+    it, so nothing may be acknowledged for the new one until then."""
+    table = Table()
+    leader = granted(table)
+    table.run_for(TTL - 20 * MS)
+    near, far = others(table, leader)
+    table.cut.add(far)
+    replies: list[AppendReply] = []
+
+    def keeps_replies(envelope: Envelope) -> bool:
+        if isinstance(envelope.message, AppendReply):
+            replies.append(envelope.message)
+        return isinstance(envelope.message, AppendReply)
+
+    table.loses = keeps_replies  # so what comes next is held by a quorum, and the leader does not know it yet
+    table.submit(leader, LeaseRevoke(SEVEN))
+    grant = table.submit(leader, LeaseGrant(SEVEN, TTL))
+    table.run_until(lambda: len(replies) > 0)
+    table.loses = lambda envelope: isinstance(envelope.message, Append)
+    table.run_for(40 * MS)
+    assert _last_is_expiry(table, leader)
+    for reply in replies:
+        table.receive(leader, near, reply)
+    assert code(table.answer(grant)) is Code.OK
+    assert table.nodes[leader].machine.lease_ttl_ns(SEVEN) == TTL, (
+        "the new lease lives, its end stands in the log"
+    )
+    refused = (table.renew(leader, SEVEN), table.read(leader, Range(b"m"), lease=SEVEN))
+    expected = Refused(RefusedReason.LEASE_EXPIRING, leader)
+    assert [table.answer(request) for request in refused] == [expected] * 2
+    table.loses = lambda _: False
+    assert code(table.answer(table.renew(leader, SEVEN))) is Code.LEASE_NOT_FOUND
+    assert code(table.answer(table.submit(leader, LeaseGrant(SEVEN, TTL)))) is Code.OK
+    assert code(table.answer(table.renew(leader, SEVEN))) is Code.OK, "and then the id is free again"
+
+
+def test_nobody_but_the_leader_s_own_node_expires_a_lease() -> None:
+    """Rule 2: an expiry that the leader did not propose would not hold off renewals."""
+    table = Table()
+    leader = granted(table)
+    for node in table.ids:
+        term = table.nodes[node].status().replica.term
+        assert code(table.answer(table.submit(node, LeaseExpire(SEVEN, term)))) is Code.INVALID
+    assert table.nodes[leader].machine.lease_ttl_ns(SEVEN) == TTL
 
 
 def test_an_old_expiry_that_the_next_leader_commits_ends_no_lease_it_renewed() -> None:
@@ -292,6 +228,9 @@ def test_a_grant_that_is_repeated_does_not_shorten_the_lease() -> None:
     assert table.now_ns - renewed >= TTL - 10 * MS
 
 
+# --- the deadlines alone -------------------------------------------------------------------------------------------
+
+
 def test_a_renewal_in_flight_holds_off_the_expiry() -> None:
     leases = LeaseDeadlines()
     leases.start([(SEVEN, 100)], 0)
@@ -315,15 +254,50 @@ def test_two_renewals_in_flight_both_count() -> None:
     assert leases.due(400) == [], "the second is not decided yet"
     leases.decide(SEVEN, 140)
     assert leases.deadline_ns(SEVEN) == 150, "a deadline never moves back"
-    leases.invariants()
+    leases.invariants([SEVEN])
 
 
-def test_a_timer_that_is_missing_is_noticed() -> None:
+def test_leases_that_run_out_together_expire_in_bounded_lots() -> None:
+    """After a leader change every dead holder's lease has the same deadline; heartbeats must not wait for all of them."""
+    leases = LeaseDeadlines()
+    leases.start([(LeaseId(n), 100) for n in range(EXPIRIES_MAX + 1)], 0)
+    assert len(leases.due(100)) == EXPIRIES_MAX
+    assert leases.next_ns == 100, "so it is called again at once"
+    assert len(leases.due(100)) == 1
+    assert leases.next_ns is None
+
+
+def test_an_id_that_is_revoked_stays_expiring_until_its_expiry_is_resolved() -> None:
     leases = LeaseDeadlines()
     leases.start([(SEVEN, 100)], 0)
-    leases._heap.clear()
-    with pytest.raises(InvariantViolated):
-        leases.invariants()
+    assert leases.due(100) == [SEVEN]
+    leases.ended(SEVEN)
+    leases.granted(SEVEN, 100, 110)
+    assert leases.expiring(SEVEN)
+    leases.expired(SEVEN)
+    assert not leases.expiring(SEVEN)
+    leases.invariants([])
+
+
+@pytest.mark.parametrize(
+    ("harm", "says"),
+    [
+        (lambda leases: leases._heap.clear(), "one timer per lease at most"),
+        (
+            lambda leases: (leases._heap.clear(), leases._queued.clear()),
+            "every lease that may expire has a timer",
+        ),
+        (lambda leases: leases._deadlines.clear(), "every live lease has a deadline, and no other"),
+    ],
+)
+def test_a_contradiction_is_noticed(harm: Callable[[LeaseDeadlines], object], says: str) -> None:
+    """Every invariant, broken on purpose."""
+    leases = LeaseDeadlines()
+    leases.start([(SEVEN, 100)], 0)
+    leases.invariants([SEVEN])
+    harm(leases)
+    with pytest.raises(InvariantViolated, match=says):
+        leases.invariants([SEVEN])
 
 
 def test_renewing_an_expiring_lease_is_a_bug() -> None:
@@ -333,14 +307,3 @@ def test_renewing_an_expiring_lease_is_a_bug() -> None:
     leases.hold(SEVEN)
     with pytest.raises(InvariantViolated):
         leases.decide(SEVEN, 300)
-
-
-def test_the_same_seed_gives_the_same_course() -> None:
-    def course(seed: int) -> object:
-        table = Table(seed=seed)
-        leader = granted(table)
-        table.run_for(300 * MS)
-        return leader, table.now_ns, table.nodes[leader].machine.snapshot()
-
-    assert course(3) == course(3)
-    assert TIMING.election_timeout_min_ns < TTL

@@ -15,9 +15,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
+from typing import Final
 
 from incumbent.errors import invariant
 from incumbent.ids import LeaseId
+
+EXPIRIES_MAX: Final = 1024
+"""Proposed in one go. After a leader change all dead holders' leases run out at the same time; messages and heartbeats
+get their turn between one lot and the next."""
 
 
 @dataclass(slots=True)
@@ -30,7 +35,7 @@ class LeaseDeadlines:
     _held: dict[LeaseId, int] = field(
         default_factory=dict
     )  # renewals in flight: not expired until they are decided
-    _expiring: set[LeaseId] = field(default_factory=set)  # expiry proposed and not yet resolved
+    _expiring: set[LeaseId] = field(default_factory=set)  # ids whose expiry is proposed and not yet resolved
 
     def start(self, leases: Iterable[tuple[LeaseId, int]], now_ns: int) -> None:
         """This leader begins to serve: every live lease gets a full ttl (rule 1)."""
@@ -50,9 +55,10 @@ class LeaseDeadlines:
         return self._heap[0][0] if self._heap else None
 
     def due(self, now_ns: int) -> list[LeaseId]:
-        """Leases whose time is over; from here on they are expiring."""
+        """Leases whose time is over, at most `EXPIRIES_MAX`; from here on they are expiring. Call it again while
+        `next_ns` is not in the future."""
         over: list[LeaseId] = []
-        while self._heap and self._heap[0][0] <= now_ns:
+        while self._heap and self._heap[0][0] <= now_ns and len(over) < EXPIRIES_MAX:
             _, lease = heappop(self._heap)
             self._queued.discard(lease)
             deadline = self._deadlines.get(lease)
@@ -75,7 +81,12 @@ class LeaseDeadlines:
             self._queue(lease, now_ns + ttl_ns)
 
     def ended(self, lease: LeaseId) -> None:
-        """The lease was revoked or expired."""
+        """The lease was revoked. An expiry of it that is still in the log would hit a new lease of the same id, so the id
+        stays expiring until that is resolved."""
+        self._deadlines.pop(lease, None)
+
+    def expired(self, lease: LeaseId) -> None:
+        """The expiry that this leader proposed was applied, whatever it found."""
         self._deadlines.pop(lease, None)
         self._expiring.discard(lease)
 
@@ -111,8 +122,10 @@ class LeaseDeadlines:
     def deadline_ns(self, lease: LeaseId) -> int | None:
         return self._deadlines.get(lease)
 
-    def invariants(self) -> None:
-        """Raises InvariantViolated when the state contradicts itself."""
+    def invariants(self, leases: Iterable[LeaseId]) -> None:
+        """Raises InvariantViolated when the state contradicts itself or what leases there are: while serving those that
+        live, else none."""
+        invariant(self._deadlines.keys() == set(leases), "every live lease has a deadline, and no other")
         invariant(len(self._heap) == len(self._queued), "one timer per lease at most")
         for lease in self._deadlines:
             if lease not in self._held and lease not in self._expiring:

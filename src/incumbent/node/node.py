@@ -152,7 +152,11 @@ class Node:
         self._replica.step(PeerLost(peer), now_ns)
 
     def submit(self, request: RequestId, command: Command, now_ns: int) -> None:
-        """Have a command applied on every node."""
+        """Have a command applied on every node. Only a serving leader's own node expires leases: from
+        anybody else a LeaseExpire is INVALID."""
+        if isinstance(command, LeaseExpire):
+            self._answer(request, Done(Result(Code.INVALID, self.machine.revision)))
+            return
         data = encode(command)
         if len(data) > self._limits.command_bytes_max:
             self._answer(request, Refused(RefusedReason.TOO_LARGE))
@@ -245,6 +249,7 @@ class Node:
         if placed.request in self._expiries:
             del self._expiries[placed.request]
         else:
+            invariant(placed.index not in self._flight.placed, "a place is given once", placed=placed)
             self._flight.submitted.discard(placed.request)
             self._flight.placed[placed.index] = (placed.request, placed.term)
 
@@ -270,8 +275,10 @@ class Node:
             return
         if isinstance(command, LeaseGrant) and result.code is Code.OK:
             self._leases.granted(command.id, command.ttl_ns, now_ns)
-        elif isinstance(command, LeaseRevoke | LeaseExpire) and result.code is not Code.EXPIRE_STALE:
+        elif isinstance(command, LeaseRevoke):
             self._leases.ended(command.id)
+        elif isinstance(command, LeaseExpire) and result.code is not Code.EXPIRE_STALE:
+            self._leases.expired(command.id)
 
     def _lead(self, leadership: Leadership, now_ns: int) -> None:
         before, self._leadership = self._leadership, leadership
@@ -356,7 +363,8 @@ class Node:
         """Raises InvariantViolated when the state contradicts itself."""
         self._replica.invariants()
         self.machine.invariants()
-        self._leases.invariants()
+        live = [lease for lease, _ in self.machine.leases()] if self._leadership.serving else []
+        self._leases.invariants(live)
         invariant(self.machine.applied <= self._replica.status().commit, "only what is committed is applied")
         if self._leadership.role is not Role.LEADER:
             invariant(not self._flight.placed, "only a leader has proposals in the log")
