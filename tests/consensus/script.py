@@ -14,6 +14,8 @@ from incumbent.consensus.api import (
     Event,
     Leadership,
     Membership,
+    MembershipChange,
+    MembershipProposed,
     Message,
     Note,
     PeerLost,
@@ -23,8 +25,12 @@ from incumbent.consensus.api import (
     ReadRequested,
     Ready,
     Received,
+    ReplicaLimits,
     Role,
+    Snapshot,
+    SnapshotTaken,
     Timing,
+    TransferRequested,
 )
 from incumbent.consensus.raft.messages import HardState, decode, encode, encode_hard_state
 from incumbent.consensus.raft.notes import Code
@@ -35,6 +41,7 @@ from incumbent.sim.disk import SimDisk
 
 MS = 1_000_000
 TIMING = Timing()
+LIMITS = ReplicaLimits()
 
 
 class Wire(NamedTuple):
@@ -51,6 +58,10 @@ def entries(terms: Sequence[int], first: int = 1) -> list[Entry]:
     ]
 
 
+def ids(names: str) -> frozenset[NodeId]:
+    return frozenset(NodeId(name) for name in names)
+
+
 class One:
     """One voter of a story, and everything that came out of it."""
 
@@ -62,6 +73,8 @@ class One:
         self.committed: list[Committed] = []
         self.placed: list[Placed] = []
         self.refused: list[RequestId] = []
+        self.transferred: list[RequestId] = []
+        self.installed: list[Snapshot] = []
         self.reads: list[ReadReady] = []
         self.leaderships: list[Leadership] = []
         self.notes: list[Note] = []
@@ -83,6 +96,10 @@ class One:
         """The terms of the entries in the log."""
         return [entry.term for entry in self.state.log.between(1, self.state.log.last_index)]
 
+    @property
+    def membership(self) -> Membership:
+        return self.state.membership
+
     def noted(self, code: Code) -> int:
         """How often a note was emitted."""
         return sum(note.code == code for note in self.notes)
@@ -96,15 +113,23 @@ class Script:
         logs: Mapping[str, Sequence[int]] | None = None,
         terms: Mapping[str, int] | None = None,
         replica: type[Raft] = Raft,
+        limits: ReplicaLimits = LIMITS,
+        timing: Timing = TIMING,
+        learners: str = "",
+        witnesses: str = "",
+        priorities: Mapping[str, int] | None = None,
     ) -> None:
+        self.limits = limits
+        self.timing = timing
+        self.priorities = priorities or {}
         self.now_ns = 1_000_000_000_000
         self.wires: list[Wire] = []
         self.voters: dict[str, One] = {}
         self.replica = replica
         self.lives = 0
         self.requests = 0
-        self.membership = Membership(frozenset(NodeId(name) for name in names))
-        for name in names:
+        self.membership = Membership(ids(names), learners=ids(learners), witnesses=ids(witnesses))
+        for name in names + learners:
             disk = SimDisk()
             log = entries((logs or {}).get(name, ()))
             disk.entries = {entry.index: entry for entry in log}
@@ -132,7 +157,9 @@ class Script:
             one.disk.saved(),
             random=Random(self.lives),
             now_ns=self.now_ns,
-            timing=TIMING,
+            timing=self.timing,
+            limits=self.limits,
+            priority=self.priorities.get(name, 0),
         )
 
     def step(self, name: str, event: Event) -> None:
@@ -162,9 +189,12 @@ class Script:
         one = self.voters[name]
         ready, one.outstanding = one.outstanding, None
         assert ready is not None
+        if ready.install is not None:
+            one.installed.append(ready.install)
         one.committed += ready.committed
+        one.transferred += ready.transferred
         one.placed += ready.placed
-        one.refused += ready.refused
+        one.refused += [refusal.request for refusal in ready.refused]
         one.reads += ready.reads
         one.notes += ready.notes
         if ready.leadership is not None:
@@ -264,6 +294,28 @@ class Script:
         self.requests += 1
         self.do(name, ReadRequested(RequestId(self.requests)))
         return RequestId(self.requests)
+
+    def change(self, name: str, voters: str, learners: str = "", witnesses: str = "") -> RequestId:
+        """Ask for another membership."""
+        self.requests += 1
+        wanted = MembershipChange(ids(voters), ids(learners), ids(witnesses))
+        self.do(name, MembershipProposed(RequestId(self.requests), wanted))
+        return RequestId(self.requests)
+
+    def join(self, name: str) -> None:
+        """A new node with an empty disk, which knows the first membership and is not of it."""
+        self.voters[name] = One(NodeId(name), SimDisk())
+        self.start(name)
+
+    def transfer(self, name: str, to: str) -> RequestId:
+        self.requests += 1
+        self.do(name, TransferRequested(RequestId(self.requests), NodeId(to)))
+        return RequestId(self.requests)
+
+    def snapshot(self, name: str, state: bytes = b"state", at: int | None = None) -> None:
+        """The machine's state, as of what is applied unless told."""
+        index = self.voters[name].state.applied if at is None else Index(at)
+        self.do(name, SnapshotTaken(index, state))
 
     def hint(self, name: str, lost: str) -> None:
         self.do(name, PeerLost(NodeId(lost)))

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from incumbent.consensus.api import DeadlinePassed, PeerLost, Proposed, Received
+from incumbent.consensus.api import (
+    DeadlinePassed,
+    Membership,
+    PeerLost,
+    Proposed,
+    Received,
+    ReplicaLimits,
+    Timing,
+)
 from incumbent.consensus.raft.messages import (
     Append,
     AppendReply,
     Heartbeat,
     HeartbeatReply,
+    InstallSnapshot,
     PreVote,
     PreVoteReply,
     Vote,
@@ -21,7 +31,7 @@ from incumbent.consensus.raft.messages import (
 )
 from incumbent.consensus.raft.notes import Code
 from incumbent.ids import Index, NodeId, RequestId, Term
-from tests.consensus.script import TIMING, Script, entries
+from tests.consensus.script import TIMING, Script, entries, ids
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "consensus.md"
 B, C = NodeId("b"), NodeId("c")
@@ -127,12 +137,151 @@ def refused_by_all() -> Script:
     return story
 
 
+def parked() -> Script:
+    return tell(elected(), PreVote(Term(2), Index(1), Term(1)), to="b")
+
+
+def parked_in_vain() -> Script:
+    story = parked()
+    story.ring("b")
+    return story
+
+
+def stalled_leader() -> Script:
+    story = elected()
+    story.step("a", Proposed(RequestId(1), b"x"))
+    story.ready("a")  # and its record never becomes durable
+    story.wait(TIMING.election_timeout_min_ns)
+    story.step("a", DeadlinePassed())
+    story.persist("a")
+    story.advance("a")
+    story.flush("a")
+    return story
+
+
+def stalled_follower() -> Script:
+    story = elected()
+    story.propose("a")
+    (append,) = story.take(to="b", kind=Append)
+    story.step("b", Received(NodeId("a"), append.message))
+    story.ready("b")
+    story.wait(TIMING.election_timeout_max_ns)
+    story.step("b", DeadlinePassed())
+    story.persist("b")
+    story.advance("b")
+    story.flush("b")
+    return story
+
+
+def changed() -> Script:
+    """`a` leads a, b and d; c was removed."""
+    story = elected()
+    story.beat("a")
+    story.join("d")
+    story.change("a", "abc", "d")
+    story.settle()
+    story.beat("a")
+    story.change("a", "abd")
+    story.settle()
+    return story
+
+
+def removed_leader() -> Script:
+    story = elected()
+    story.beat("a")
+    story.change("a", "bc")
+    story.settle()
+    return story
+
+
+def change_lost() -> Script:
+    story = elected()
+    story.beat("a")
+    story.change("a", "abc", "d")
+    story.wires.clear()
+    story.elect("b", "bc")
+    story.settle()
+    story.beat("b")
+    return story
+
+
+def change_at_a_follower() -> Script:
+    story = Script()
+    story.change("a", "ab")
+    return story
+
+
+def transferred() -> Script:
+    story = elected()
+    story.beat("a")
+    story.transfer("a", "b")
+    story.settle()
+    return story
+
+
+def transfer_in_vain() -> Script:
+    story = elected()
+    story.beat("a")
+    story.transfer("a", "b")
+    story.settle("ac")
+    story.live(8, "ac")
+    return story
+
+
+def transfer_at_a_follower() -> Script:
+    story = Script()
+    story.transfer("a", "b")
+    return story
+
+
+def preferred() -> Script:
+    story = Script(priorities={"b": 1}, timing=Timing(preemption_delay_ns=TIMING.heartbeat_ns))
+    story.elect("a")
+    story.live(4)
+    return story
+
+
+def behind(limits: ReplicaLimits = ReplicaLimits(compaction_tail=0)) -> Script:
+    """`c` lacks what `a` has forgotten."""
+    story = Script(limits=limits)
+    story.elect("a")
+    for _ in range(3):
+        story.propose("a")
+        story.settle("ab")
+    story.snapshot("a", b"0123456789")
+    story.beat("a", "ab")
+    story.live(3)
+    return story
+
+
+def piece(index: int, offset: int = 0, data: bytes = b"x", crc: int | None = None) -> InstallSnapshot:
+    whole = zlib.crc32(data) if crc is None else crc
+    return InstallSnapshot(
+        Term(3), Index(index), Term(2), Membership(ids("abc")), 10, whole, offset, data, zlib.crc32(data)
+    )
+
+
+def late_snapshot() -> Script:
+    story = elected()
+    story.beat("a")
+    story.snapshot("a", at=99)
+    return story
+
+
+def agreeing_snapshot() -> Script:
+    story = Script(logs={"a": (1, 2)})
+    return tell(story, piece(2))
+
+
 STORIES: dict[Code, Callable[[], Script]] = {
     Code.CAMPAIGN_TIMEOUT: candidate,
     Code.CAMPAIGN_HINT: hinted,
+    Code.CAMPAIGN_HANDED_OVER: transferred,
+    Code.CAMPAIGN_WAITS_FOR_DISK: stalled_follower,
     Code.LEADER_FORGOTTEN: hinted,
     Code.PRE_VOTE_GRANTED: elected,
-    Code.PRE_VOTE_REFUSED_STICKY: lambda: tell(elected(), PreVote(Term(2), Index(1), Term(1))),
+    Code.PRE_VOTE_PARKED: parked,
+    Code.PRE_VOTE_REFUSED_STICKY: parked_in_vain,
     Code.PRE_VOTE_REFUSED_LOG: lambda: tell(Script(logs={"a": (1,)}), PreVote(Term(2), Index(0), Term(0))),
     Code.PRE_VOTE_REFUSED_TERM: lambda: tell(Script(terms={"a": 3}), PreVote(Term(3), Index(9), Term(9))),
     Code.PRE_VOTE_WON: candidate,
@@ -146,6 +295,25 @@ STORIES: dict[Code, Callable[[], Script]] = {
     Code.HIGHER_TERM: lambda: tell(Script(), VoteReply(Term(4), granted=False)),
     Code.LEADER_HEARD: lambda: tell(Script(terms={"a": 1}), Heartbeat(Term(1), Index(0), 0)),
     Code.LEADER_DOUBTED: doubted,
+    Code.DISK_STALLED: stalled_leader,
+    Code.REMOVED: removed_leader,
+    Code.MEMBERSHIP_ENTERED: changed,
+    Code.MEMBERSHIP_LEFT: changed,
+    Code.MEMBERSHIP_RESTORED: change_lost,
+    Code.MEMBERSHIP_REFUSED: change_at_a_follower,
+    Code.TRANSFER_STARTED: transferred,
+    Code.TRANSFER_SENT: transferred,
+    Code.TRANSFER_ABORTED: transfer_in_vain,
+    Code.TRANSFER_DONE: transferred,
+    Code.TRANSFER_REFUSED: transfer_at_a_follower,
+    Code.PREEMPTED: preferred,
+    Code.SNAPSHOT_TAKEN: behind,
+    Code.SNAPSHOT_REFUSED: late_snapshot,
+    Code.SNAPSHOT_SENT: behind,
+    Code.SNAPSHOT_CHUNK_BAD: lambda: tell(Script(), piece(5, 0, b"0123456789", crc=1)),
+    Code.SNAPSHOT_KEPT_SUFFIX: agreeing_snapshot,
+    Code.SNAPSHOT_INSTALLED: behind,
+    Code.SNAPSHOT_DISCARDED: lambda: tell(Script(), piece(5), piece(6)),
     Code.QUORUM_LOST: isolated_leader,
     Code.LOWER_TERM_ANSWERED: lambda: tell(Script(terms={"a": 3}), Heartbeat(Term(1), Index(0), 0)),
     Code.APPEND_CONFLICT: lambda: tell(

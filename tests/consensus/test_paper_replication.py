@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from incumbent.consensus.api import Proposed, Received, Role
-from incumbent.consensus.raft import replication
+from incumbent.consensus.api import Proposed, Received, ReplicaLimits, Role
 from incumbent.consensus.raft.messages import (
     Append,
     AppendReply,
@@ -19,13 +18,12 @@ from incumbent.consensus.raft.messages import (
     VoteReply,
 )
 from incumbent.consensus.raft.notes import Code
-from incumbent.consensus.raft.progress import APPENDS_IN_FLIGHT_MAX
 from incumbent.ids import Index, NodeId, RequestId, Term
-from tests.consensus.script import TIMING, Script, entries
+from tests.consensus.script import LIMITS, TIMING, Script, entries
 
 
-def led(voters: str = "abc") -> Script:
-    story = Script(voters)
+def led(limits: ReplicaLimits = LIMITS) -> Script:
+    story = Script(limits=limits)
     story.elect("a")
     return story
 
@@ -65,7 +63,8 @@ def test_an_entry_is_committed_once_a_majority_stores_it(
     voters: str, acknowledging: str, *, committed: bool
 ) -> None:
     """Raft section 5.3."""
-    story = led(voters)
+    story = Script(voters)
+    story.elect("a")
     story.propose("a")
     story.settle("a" + acknowledging)
     assert (story["a"].state.commit == 2) is committed
@@ -158,10 +157,10 @@ def test_a_conflict_costs_one_refusal_per_term_not_per_entry() -> None:
     assert story["b"].noted(Code.APPEND_REFUSED) <= 2
 
 
-def figure_8() -> Script:
+def figure_8(limits: ReplicaLimits = LIMITS) -> Script:
     """Raft figure 8 (c): `a` leads term 4, with the votes of b and c. Its entry 2 is of term 2. Its own no-op is not sent."""
     logs = {"a": (1, 2), "b": (1, 2), "c": (1,), "d": (1,), "e": (1, 3)}
-    story = Script("abcde", logs=logs, terms=dict.fromkeys("abcde", 3))
+    story = Script("abcde", logs=logs, terms=dict.fromkeys("abcde", 3), limits=limits)
     story.campaign("a")
     for kind in (PreVote, PreVoteReply, Vote, VoteReply):
         wires = [wire for wire in story.take(kind=kind) if {wire.sender, wire.to} <= set("abc")]
@@ -170,10 +169,9 @@ def figure_8() -> Script:
     return story
 
 
-def test_an_entry_of_an_older_term_commits_only_under_one_of_the_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_entry_of_an_older_term_commits_only_under_one_of_the_own() -> None:
     """Raft section 5.4.2, figure 8 (c) and (d): a majority that stores an old entry is not enough."""
-    monkeypatch.setattr(replication, "APPEND_ENTRIES_MAX", 1)
-    story = figure_8()
+    story = figure_8(ReplicaLimits(append_entries_max=1))
     story.deliver(story.take(to="c", kind=Append))  # does not fit
     story.deliver(story.take(sender="c", kind=AppendReply))
     story.deliver(story.take(to="c", kind=Append))  # entry 2 alone
@@ -247,11 +245,9 @@ def test_an_acknowledgement_leaves_after_the_write(monkeypatch: pytest.MonkeyPat
     assert len(story.take(sender="b", kind=AppendReply)) == 1
 
 
-def test_an_append_is_bounded_in_entries_and_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_append_is_bounded_in_entries_and_bytes() -> None:
     """A follower far behind is brought up in batches; one entry over the byte limit still travels, alone."""
-    monkeypatch.setattr(replication, "APPEND_ENTRIES_MAX", 4)
-    monkeypatch.setattr(replication, "APPEND_BYTES_MAX", 100)
-    story = led()
+    story = led(ReplicaLimits(append_entries_max=4, append_bytes_max=100))
     story.settle()
     story.beat("a")
     sizes = [10] * 6 + [60, 60, 500, 10]
@@ -263,13 +259,13 @@ def test_an_append_is_bounded_in_entries_and_bytes(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_follower_that_does_not_answer_is_sent_a_bounded_number_of_appends() -> None:
-    """Pipelining is bounded: APPENDS_IN_FLIGHT_MAX."""
+    """Pipelining is bounded: LIMITS.in_flight_appends_max."""
     story = led()
-    for _ in range(APPENDS_IN_FLIGHT_MAX + 20):
+    for _ in range(LIMITS.in_flight_appends_max + 20):
         story.propose("a")
-    assert len(story.take(to="b", kind=Append)) == APPENDS_IN_FLIGHT_MAX
+    assert len(story.take(to="b", kind=Append)) == LIMITS.in_flight_appends_max
     story.settle("ac")
-    assert story["a"].state.commit == APPENDS_IN_FLIGHT_MAX + 21
+    assert story["a"].state.commit == LIMITS.in_flight_appends_max + 21
     story.beat("a")
     story.beat("a")
     assert story["b"].log == story["a"].log, "and it catches up when it answers again"
@@ -359,10 +355,12 @@ def test_a_proposal_is_refused_by_everyone_but_the_leader() -> None:
     assert story["b"].log == [1]
 
 
-def test_a_leader_takes_no_more_than_a_bounded_uncommitted_tail(monkeypatch: pytest.MonkeyPatch) -> None:
-    """UNCOMMITTED_MAX: a leader without a quorum does not fill its memory."""
-    monkeypatch.setattr(replication, "UNCOMMITTED_MAX", 3)
-    story = led()
+@pytest.mark.parametrize(
+    "limits", [ReplicaLimits(uncommitted_entries_max=3), ReplicaLimits(uncommitted_bytes_max=3)]
+)
+def test_a_leader_takes_no_more_than_a_bounded_uncommitted_tail(limits: ReplicaLimits) -> None:
+    """In entries and in bytes: a leader without a quorum does not fill its memory."""
+    story = led(limits)
     requests = [story.propose("a") for _ in range(5)]
     assert story["a"].refused == requests[3:]
 

@@ -18,23 +18,29 @@ from incumbent.consensus.raft.messages import (
     HardState,
     Heartbeat,
     HeartbeatReply,
+    InstallSnapshot,
+    InstallSnapshotReply,
     PreVote,
     PreVoteReply,
     RaftMessage,
+    TimeoutNow,
     Vote,
     VoteReply,
     decode,
     decode_hard_state,
     encode,
     encode_hard_state,
+    encode_membership,
 )
 from incumbent.errors import InvariantViolated
 from incumbent.ids import Index, NodeId, Term
-from tests.consensus.script import entries
+from tests.consensus.script import entries, ids
 
 
 def members(names: str) -> Membership:
-    return Membership(frozenset(NodeId(name) for name in names))
+    """`abc/de`: voters a, b and c, and d and e on their way out."""
+    voters, _, outgoing = names.partition("/")
+    return Membership(ids(voters), ids(outgoing))
 
 
 # --- quorum ----------------------------------------------------------------------------------------------------------
@@ -53,6 +59,9 @@ def members(names: str) -> Membership:
         ("abcde", {"a": 7, "b": 3, "c": 5}, 3),
         ("abcde", {"a": 7, "b": 3, "c": 5, "d": 4, "e": 9}, 5),
         ("abc", {"a": 7, "x": 9, "y": 9}, 0),  # who is no voter does not count
+        ("abc/cde", {"a": 7, "b": 7, "c": 7}, 0),  # both halves must have come so far
+        ("abc/cde", {"a": 7, "b": 7, "c": 5, "d": 6}, 5),
+        ("abc/a", {"b": 7, "c": 7}, 0),
     ],
 )
 def test_how_far_a_quorum_has_come(voters: str, values: dict[str, int], result: int) -> None:
@@ -90,7 +99,7 @@ def test_a_log_hands_out_what_is_not_durable_once() -> None:
     log = log_of(1, 1)
     log.append(entries((2, 2), first=3))
     assert log.take_unstable() == (None, entries((2, 2), first=3))
-    assert log.take_unstable() == (None, [])
+    assert log.take_unstable() == (None, ())
     assert log.stable == 2
     assert log.stable_to(Index(4), Term(2))
     assert log.stable == 4
@@ -142,6 +151,7 @@ def test_where_terms_begin_and_end() -> None:
 
 # --- messages --------------------------------------------------------------------------------------------------------
 
+MEMBERSHIP = Membership(ids("abc"), ids("abd"), ids("e"), ids("d"), ids("c"))
 EVERY_MESSAGE: list[RaftMessage] = [
     PreVote(Term(2), Index(3), Term(1)),
     PreVoteReply(Term(2), granted=True),
@@ -151,6 +161,9 @@ EVERY_MESSAGE: list[RaftMessage] = [
     AppendReply(Term(2), False, Index(3), 7, Term(1), Index(4)),
     Heartbeat(Term(2), Index(3), 5),
     HeartbeatReply(Term(2), 5),
+    InstallSnapshot(Term(2), Index(3), Term(1), MEMBERSHIP, 5, 7, 2, b"abc", 9),
+    InstallSnapshotReply(Term(2), Index(3), 4),
+    TimeoutNow(Term(2)),
 ]
 
 
@@ -164,7 +177,7 @@ def test_every_message_is_among_those() -> None:
 
 
 def test_a_tag_and_a_no_op_survive_the_wire() -> None:
-    entry = Entry(Index(1), Term(1), None, b"tag")
+    entry = Entry(Index(1), Term(1), None, encode_membership(MEMBERSHIP))
     message = Append(Term(1), Index(0), Term(0), (entry,), Index(0), 1)
     assert decode(encode(message)).entries == (entry,)  # type: ignore[union-attr]
 

@@ -19,9 +19,11 @@ from incumbent.kv.api import (
     Condition,
     DeleteRange,
     Is,
+    LeaseCheckpoint,
     LeaseExpire,
     LeaseGrant,
     LeaseRevoke,
+    Once,
     Operation,
     Put,
     Range,
@@ -57,6 +59,16 @@ COMMANDS: st.SearchStrategy[Command] = st.one_of(
     st.builds(LeaseGrant, LEASES.filter(bool), st.sampled_from([5, 5, 6])),
     st.builds(LeaseRevoke, LEASES.filter(bool)),
     st.builds(LeaseExpire, LEASES.filter(bool), TERMS),
+    st.builds(
+        LeaseCheckpoint, st.tuples(st.tuples(LEASES.filter(bool), st.sampled_from([1, 3, 5, 6]))), TERMS
+    ),
+    st.builds(
+        Once,
+        LEASES.filter(bool),
+        st.integers(0, 3),
+        st.integers(0, 2),
+        st.builds(Put, KEYS, st.binary(max_size=2), LEASES),
+    ),
 )
 
 
@@ -70,6 +82,11 @@ class Model:
     revision: int = 1
     keys: dict[bytes, Value] = field(default_factory=dict)
     leases: dict[int, int] = field(default_factory=dict)
+    left: dict[int, int] = field(default_factory=dict)  # of leases that were checkpointed
+    settled: dict[int, int] = field(default_factory=dict)  # by session
+    answers: dict[tuple[int, int], tuple[object, ...]] = field(
+        default_factory=dict
+    )  # by session and sequence
     wrote: list[tuple[int, bytes, bytes | None]] = field(default_factory=list)  # revision, key, value
 
     def apply(self, command: Command, term: int) -> tuple[object, ...]:
@@ -85,7 +102,20 @@ class Model:
                     return Code.LEASE_NOT_FOUND, True, []
                 self.write([DeleteRange(k) for k in sorted(self.keys) if self.keys[k][4] == lease])
                 del self.leases[lease]
+                self.left.pop(lease, None)
+                self.settled.pop(lease, None)
+                self.answers = {of: answer for of, answer in self.answers.items() if of[0] != lease}
                 return Code.OK, True, []
+            case LeaseCheckpoint(left_ns=((lease, left_ns),), term=proposed):
+                if proposed != term:
+                    return Code.EXPIRE_STALE, True, []
+                if lease in self.leases:
+                    self.left[lease] = min(left_ns, self.leases[lease])
+                return Code.OK, True, []
+            case Once():
+                return self.once(command, term)
+            case LeaseCheckpoint():
+                raise AssertionError("one lease at a time")
             case Txn():
                 holds = all(self.holds(condition) for condition in command.conditions)
                 code, found = self.write(command.then if holds else command.orelse)
@@ -93,6 +123,19 @@ class Model:
             case _:
                 code, found = self.write([command])
                 return code, True, found
+
+    def once(self, once: Once, term: int) -> tuple[object, ...]:
+        if once.session not in self.leases:
+            return Code.LEASE_NOT_FOUND, False, []
+        if once.sequence <= 0:
+            return Code.INVALID, False, []
+        settled = self.settled[once.session] = max(self.settled.get(once.session, 0), once.settled)
+        if once.sequence <= settled:
+            return Code.SETTLED, False, []
+        which = (once.session, once.sequence)
+        if which not in self.answers:
+            self.answers[which] = self.apply(once.command, term)
+        return self.answers[which]
 
     def write(self, operations: Sequence[Operation]) -> tuple[Code, list[list[bytes]]]:
         keys, revision = dict(self.keys), self.revision + 1
@@ -146,11 +189,26 @@ def test_it_agrees_with_the_model(log: list[tuple[Command, Term]]) -> None:
         assert (result.code, result.succeeded, found) == model.apply(command, term)
         assert result.revision == kv.machine.revision == model.revision
         assert {each.key: tuple(each)[1:] for each in kv.all()} == model.keys
-        assert dict(kv.machine.leases()) == model.leases
+        assert dict(kv.machine.leases()) == model.leases | model.left
         assert replica.do(decode(encode(command)), term) == result
     seen = [(change.revision, change.key, change.value) for change in kv.machine.changes(*ALL, Revision(1))]
     assert seen == model.wrote
     assert replica.machine.snapshot() == kv.machine.snapshot()
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(COMMANDS, TERMS), max_size=25), st.integers(0, 25))
+def test_a_snapshot_stands_for_all_that_was_applied(log: list[tuple[Command, Term]], cut: int) -> None:
+    """Whoever begins with a snapshot in the middle answers everything after it as if it had applied all."""
+    whole, late = Driven(), Driven()
+    for number, (command, term) in enumerate(log):
+        if number == cut:
+            late.machine.restore(whole.machine.applied, whole.machine.snapshot())
+        result = whole.do(command, term)
+        if number >= cut:
+            assert late.do(command, term) == result
+            late.machine.invariants()
+            assert late.machine.snapshot() == whole.machine.snapshot()
 
 
 @settings(max_examples=50, deadline=None)

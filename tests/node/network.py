@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from random import Random
 
-from incumbent.consensus.api import Entry, Envelope, Membership, Message, Role, Saved, Timing
+from incumbent.consensus.api import Entry, Envelope, Membership, Message, Role, Saved, Snapshot, Timing
 from incumbent.ids import Index, LeaseId, NodeId, RequestId
 from incumbent.kv.api import NO_LEASE, Change, Code, Command, LeaseGrant, Put, Query, Range
 from incumbent.node.api import Done, NodeReady, Outcome
@@ -26,6 +26,7 @@ TTL = S
 class Disk:
     hard_state: bytes | None = None
     entries: dict[Index, Entry] = field(default_factory=dict)
+    snapshot: Snapshot | None = None
 
     def persist(self, ready: NodeReady) -> None:
         record = ready.record
@@ -33,6 +34,9 @@ class Disk:
             return
         if record.hard_state is not None:
             self.hard_state = record.hard_state
+        if record.snapshot is not None:
+            self.snapshot = record.snapshot
+            self.entries = {index: e for index, e in self.entries.items() if index > record.snapshot.index}
         if record.truncate_from is not None:
             for index in [index for index in self.entries if index >= record.truncate_from]:
                 del self.entries[index]
@@ -63,7 +67,7 @@ class Table:
         disk = self.disks[node]
         self.changes[node] = []
         self.nodes[node] = Node(
-            node, self.membership, Saved(disk.hard_state, dict(disk.entries)), random=Random(self._random.random()),
+            node, self.membership, Saved(disk.hard_state, dict(disk.entries), disk.snapshot), random=Random(self._random.random()),
             now_ns=self.now_ns, timing=TIMING, limits=self._limits,
         )  # fmt: skip
 

@@ -6,7 +6,17 @@ from collections.abc import Callable
 
 import pytest
 
-from incumbent.consensus.api import Committed, Entry, Envelope, Ready, Received, Record, Role, Status
+from incumbent.consensus.api import (
+    Committed,
+    Entry,
+    Envelope,
+    Membership,
+    Ready,
+    Received,
+    Record,
+    Role,
+    Status,
+)
 from incumbent.consensus.raft.messages import (
     AppendReply,
     HardState,
@@ -42,7 +52,18 @@ A, B, C = NodeId("a"), NodeId("b"), NodeId("c")
 def status(
     me: NodeId, term: int, *, role: Role = Role.FOLLOWER, last: int = 9, commit: int = 0, applied: int = 0
 ) -> Status:
-    return Status(me, role, Term(term), None, False, Index(last), Index(commit), Index(applied))
+    return Status(
+        me,
+        role,
+        Term(term),
+        None,
+        False,
+        Index(last),
+        Index(commit),
+        Index(applied),
+        Index(1),
+        Membership(frozenset({me})),
+    )
 
 
 def entry(index: int, term: int, data: bytes = b"x") -> Entry:

@@ -15,8 +15,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
+from incumbent.consensus.membership import Membership as Membership  # noqa: PLC0414 - part of this interface
+from incumbent.consensus.membership import MembershipChange as MembershipChange  # noqa: PLC0414
 from incumbent.ids import Index, NodeId, RequestId, Term
 
 # A protocol's own message. Only the protocol and its codec look inside.
@@ -41,12 +43,27 @@ class Committed(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The machine's state after `index`, which stands for every entry up to there."""
+
+    index: Index
+    term: Term  # of the entry at `index`
+    membership: Membership  # in force at `index`
+    state: bytes  # only the machine looks inside; empty at a witness
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """ONE atomic durable unit: after a crash all of it or nothing. Records become durable in the order handed out."""
 
     hard_state: bytes | None = None  # owned by the protocol; Raft: term and vote
-    truncate_from: Index | None = None  # first: delete EVERY stored index >= this
-    entries: Sequence[Entry] = ()  # then puts; a put overwrites its own index and deletes nothing else
+    truncate_from: Index | None = None  # delete EVERY stored index >= this
+    entries: Sequence[
+        Entry
+    ] = ()  # after the others: puts; a put overwrites its own index and deletes no other
+    snapshot: Snapshot | None = (
+        None  # first of all: replaces the one before, deletes every stored index <= its own
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +72,7 @@ class Saved:
 
     hard_state: bytes | None = None
     entries: Mapping[Index, Entry] = field(default_factory=dict)  # gaps are legal at this level
+    snapshot: Snapshot | None = None
 
 
 class Envelope(NamedTuple):
@@ -76,6 +94,26 @@ class Placed(NamedTuple):
     request: RequestId
     index: Index  # type: ignore[assignment]  # a field, not tuple.index()
     term: Term
+
+
+class Why(StrEnum):
+    """Why a request was not taken up."""
+
+    NOT_LEADER = "not_leader"
+    OVERLOADED = "overloaded"  # too much is not committed yet, or too many reads wait
+    TRANSFERRING = "transferring"  # leadership is being handed over: ask again, or ask the next leader
+    TRANSFER_FAILED = "transfer_failed"  # the target did not take over within an election timeout
+    CHANGING = "changing"  # a membership change is not over yet
+    TOO_EARLY = "too_early"  # nothing of the own term is committed yet
+    NOT_CAUGHT_UP = "not_caught_up"  # who is to vote must first be a learner that has nearly everything
+    INVALID = "invalid"  # it makes no sense for this membership
+
+
+class Refusal(NamedTuple):
+    """`request` was never taken up by this node: safe to retry."""
+
+    request: RequestId
+    why: Why
 
 
 class ReadReady(NamedTuple):
@@ -111,9 +149,13 @@ class Ready:
     messages: Sequence[
         Envelope
     ] = ()  # each may rest on THIS record or earlier ones: only after it is durable
-    committed: Sequence[Committed] = ()  # contiguous from applied + 1, durable here by then
+    install: Snapshot | None = None  # durable here by then: reset the machine to it before applying anything
+    committed: Sequence[
+        Committed
+    ] = ()  # contiguous from applied + 1 (or after `install`), durable here by then
     placed: Sequence[Placed] = ()
-    refused: Sequence[RequestId] = ()  # never proposed by this node: safe to retry
+    refused: Sequence[Refusal] = ()  # never proposed by this node
+    transferred: Sequence[RequestId] = ()  # the target of these transfers leads
     reads: Sequence[ReadReady] = ()  # serve AFTER applying `committed`
     leadership: Leadership | None = None  # only when changed; act on it AFTER applying `committed`
     notes: Sequence[Note] = ()
@@ -145,28 +187,74 @@ class PeerLost(NamedTuple):
     peer: NodeId
 
 
-Event = Received | Proposed | ReadRequested | DeadlinePassed | PeerLost
+class SnapshotTaken(NamedTuple):
+    """`state` is the machine's after `index`, which is applied: the entries up to there may be forgotten."""
+
+    index: Index  # type: ignore[assignment]  # a field, not tuple.index()
+    state: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Membership:
-    """Who votes. Fixed when the cluster is formed, for now."""
+class MembershipProposed(NamedTuple):
+    """Change who votes. Ends as placed or refused; what was placed completes by itself once it is committed."""
 
-    voters: frozenset[NodeId]
+    request: RequestId
+    change: MembershipChange
 
-    @property
-    def quorum(self) -> int:
-        """N/2 + 1."""
-        return len(self.voters) // 2 + 1
+
+class TransferRequested(NamedTuple):
+    """Hand leadership over to a named voter. Ends as transferred or refused."""
+
+    request: RequestId
+    to: NodeId
+
+
+Event = (
+    Received
+    | Proposed
+    | ReadRequested
+    | DeadlinePassed
+    | PeerLost
+    | SnapshotTaken
+    | MembershipProposed
+    | TransferRequested
+)
+
+
+MIB: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """Raft's three numbers. An election timeout is drawn anew from [min, max) each time."""
+    """When things happen. An election timeout is drawn anew from [min, max) each time.
+
+    `adaptive_max_ns` above the minimum lets the leader stretch all three numbers together with the round trips that it
+    measures, so that the minimum is ten of them, at most this much. 0: they stay as they are.
+    """
 
     heartbeat_ns: int = 50_000_000
     election_timeout_min_ns: int = 300_000_000
     election_timeout_max_ns: int = 600_000_000
+    adaptive_max_ns: int = 0
+    preemption_delay_ns: int = 10_000_000_000  # a leader yields to a voter of higher priority after this long
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaLimits:
+    """What one replica takes on, and how it cuts what it sends."""
+
+    append_entries_max: int = 512
+    append_bytes_max: int = MIB  # an append holds at most this much, or one entry
+    in_flight_appends_max: int = 64  # to one follower, not answered
+    in_flight_bytes_max: int = 8 * MIB  # to one follower, not answered; or one append
+    uncommitted_entries_max: int = 65_536
+    uncommitted_bytes_max: int = 256 * MIB
+    committed_max: int = 4096  # handed out per Ready, so that applying a long log does not starve heartbeats
+    snapshot_chunk_bytes: int = MIB
+    snapshot_bytes_max: int = 4096 * MIB  # one that says it is larger is not taken
+    compaction_tail: int = (
+        1024  # entries kept in memory behind a snapshot, for followers that are a little late
+    )
+    promotion_lag_max: int = 512  # a learner this close behind may become a voter
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,14 +269,18 @@ class Status:
     last_index: Index
     commit: Index
     applied: Index
+    first_index: Index  # of the log; what comes before is in the snapshot
+    membership: Membership
+    transferring_to: NodeId | None = None
     peers: Mapping[NodeId, Mapping[str, object]] = field(default_factory=dict)
 
 
 class Replica(Protocol):
     """One voter of one protocol.
 
-    A constructor takes ``(me, membership, saved, *, random, now_ns, timing)``. It resumes as a follower, never in an
-    old leadership. `random` must not repeat across restarts.
+    A constructor takes ``(me, membership, saved, *, random, now_ns, timing, limits, priority)``. `membership` is the
+    cluster's first; what `saved` says of later ones prevails. It resumes as a follower, never in an old leadership.
+    `random` must not repeat across restarts.
     """
 
     @property

@@ -1,12 +1,14 @@
 """The replicated log of one voter: a contiguous run of entries, its newest part perhaps not yet durable. PURE.
 
-    index:    1   2   3   4   5   6   7
-    term:     1   1   2   2   2   3   3
-              applied=2   commit=4
-                              stable=5 (durable here)      last=7
+    index:    1   2   3 | 4   5   6   7   8
+    term:     1   1   2 | 2   2   2   3   3
+                  forgotten=3   commit=5
+                  snapshot=4        stable=6 (durable here)   last=8
 
-`take_unstable` hands out what must be made durable next; `stable_to` takes note of it. An index that was handed out and
-then truncated and rewritten before the write was acknowledged must not count as durable: hence the (index, term) check.
+What a snapshot stands for is forgotten but for a tail, so that a follower that is a little late need not be sent the
+snapshot. `take_unstable` hands out what must be made durable next; `stable_to` takes note of it. An index that was handed
+out and then truncated and rewritten before the write was acknowledged must not count as durable: hence the (index, term)
+check.
 """
 
 from __future__ import annotations
@@ -19,81 +21,109 @@ from incumbent.ids import Index, Term
 
 
 class Log:
-    """Entries 1..last without gaps."""
+    """Entries forgotten + 1 .. last without gaps."""
 
-    def __init__(self, saved: Mapping[Index, Entry]) -> None:
+    def __init__(
+        self, saved: Mapping[Index, Entry], snapshot: Index = Index(0), snapshot_term: Term = Term(0)
+    ) -> None:
+        self.forgotten = snapshot  # the highest index that is not here
+        self._forgotten_term = snapshot_term
+        self.snapshot = snapshot  # what the newest snapshot stands for; >= forgotten
         self._entries: list[Entry] = [saved[index] for index in sorted(saved)]
-        for position, entry in enumerate(self._entries, start=1):
+        for expected, entry in enumerate(self._entries, start=snapshot + 1):
             invariant(
-                entry.index == position, "a saved log has no gaps", expected=position, found=entry.index
+                entry.index == expected, "a saved log has no gaps", expected=expected, found=entry.index
             )
+        self.last_index = Index(snapshot + len(self._entries))
         self.stable = self.last_index  # everything up to here is durable
         self._handed_out = self.last_index  # everything up to here is durable or on its way
-        self._truncate_from: Index | None = (
-            None  # the lowest durable index that was cut since the last record
-        )
+        self._truncate_from: Index | None = None  # the lowest durable index cut since the last record
 
     @property
-    def last_index(self) -> Index:
-        return Index(len(self._entries))
+    def first_index(self) -> Index:
+        return Index(self.forgotten + 1)
 
     @property
     def last_term(self) -> Term:
-        return self._entries[-1].term if self._entries else Term(0)
+        return self._entries[-1].term if self._entries else self._forgotten_term
 
-    def term_at(self, index: Index) -> Term | None:
-        """The term of the entry at `index`; 0 for index 0; None past the end."""
-        if index == 0:
-            return Term(0)
-        return self._entries[index - 1].term if index <= len(self._entries) else None
+    def term_at(self, index: int) -> Term | None:
+        """The term of the entry at `index`; None where nothing is known: past the end, and before what is forgotten."""
+        position = index - self.forgotten - 1
+        if position >= 0:
+            return self._entries[position].term if index <= self.last_index else None
+        return self._forgotten_term if position == -1 else None
 
     def between(self, first: int, last: int) -> Sequence[Entry]:
-        """Entries first..last, both included."""
-        return self._entries[first - 1 : last]
+        """Entries first..last, both included, as far as they are here."""
+        skip = self.forgotten + 1
+        return self._entries[max(first - skip, 0) : max(last - skip + 1, 0)]
 
     def first_index_of(self, term: Term, at: Index) -> Index:
         """The first index of the run of `term` that reaches `at` (the conflict hint of the paper's section 5.3)."""
         index: int = at
-        while index > 1 and self._entries[index - 2].term == term:
+        while index > self.first_index and self._entries[index - self.forgotten - 2].term == term:
             index -= 1
         return Index(index)
 
     def last_index_of_term_at_most(self, term: Term, at: Index) -> Index:
-        """The last index <= `at` whose term is at most `term`; 0 when there is none."""
+        """The last index <= `at` whose term is at most `term`; what is forgotten when there is none here."""
         index: int = min(at, self.last_index)
-        while index > 0 and self._entries[index - 1].term > term:
+        while index > self.forgotten and self._entries[index - self.forgotten - 1].term > term:
             index -= 1
         return Index(index)
 
     def append(self, entries: Sequence[Entry]) -> None:
         """Put new entries at the end."""
         for entry in entries:
-            invariant(
-                entry.index == self.last_index + 1,
-                "appends leave no gap",
-                last=self.last_index,
-                entry=entry.index,
-            )
+            invariant(entry.index == self.last_index + 1, "appends leave no gap", last=self.last_index)
             self._entries.append(entry)
+            self.last_index = entry.index
 
     def truncate(self, first: Index) -> None:
         """Delete every entry from `first` on."""
-        del self._entries[first - 1 :]
+        invariant(first > self.snapshot, "a snapshot's entries stand", first=first, snapshot=self.snapshot)
+        del self._entries[first - self.forgotten - 1 :]
+        self.last_index = Index(first - 1)
+        self._cut_disk(first)
+
+    def _cut_disk(self, first: Index) -> None:
         if first <= self._handed_out:
             self._truncate_from = min(first, self._truncate_from or first)
             self._handed_out = Index(first - 1)
         self.stable = Index(min(self.stable, first - 1))
 
+    def compact(self, index: Index, tail: int) -> None:
+        """A snapshot stands for everything up to `index`: forget it, but for the last `tail` entries."""
+        invariant(
+            self.snapshot < index <= self.last_index, "a snapshot moves forward", at=index, was=self.snapshot
+        )
+        self.snapshot = index
+        forgotten = Index(max(self.forgotten, index - tail))
+        term = self.term_at(forgotten)
+        assert term is not None
+        del self._entries[: forgotten - self.forgotten]
+        self.forgotten, self._forgotten_term = forgotten, term
+
+    def restart(self, index: Index, term: Term) -> None:
+        """A snapshot from elsewhere takes the place of everything: whatever is here contradicts it or ends before it."""
+        self._cut_disk(Index(index + 1))
+        self._entries.clear()
+        self.forgotten, self._forgotten_term, self.snapshot = index, term, index
+        self.last_index = self.stable = self._handed_out = index
+
     def take_unstable(self) -> tuple[Index | None, Sequence[Entry]]:
         """What the next record must hold: where to truncate first, then the entries to put."""
         truncate_from, self._truncate_from = self._truncate_from, None
-        entries = self._entries[self._handed_out :]
+        entries = (
+            self._entries[self._handed_out - self.forgotten :] if self._handed_out < self.last_index else ()
+        )
         self._handed_out = self.last_index
         return truncate_from, entries
 
     def stable_to(self, index: Index, term: Term) -> bool:
         """Entries up to `index` are durable, if the log still holds (index, term) there. Tells whether it does."""
-        if self.term_at(index) != term:
+        if index > self.snapshot and self.term_at(index) != term:
             return False
         self.stable = max(self.stable, index)
         return True

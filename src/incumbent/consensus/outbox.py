@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from incumbent.consensus.api import Envelope, Message, Note, Placed, ReadReady
+from incumbent.consensus.api import Envelope, Message, Note, Placed, ReadReady, Refusal, Snapshot, Why
 from incumbent.ids import NodeId, RequestId
 
 
@@ -13,7 +13,9 @@ class Outbox:
     now: list[Envelope] = field(default_factory=list)  # true whatever the disk does
     after: list[Envelope] = field(default_factory=list)  # only after the next record is durable
     placed: list[Placed] = field(default_factory=list)
-    refused: list[RequestId] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
+    transferred: list[RequestId] = field(default_factory=list)
+    install: Snapshot | None = None  # from elsewhere: the machine is to be reset to it
     reads: list[ReadReady] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
 
@@ -25,9 +27,21 @@ class Outbox:
         """For everything else: vote requests, and every acknowledgement, grant or promise."""
         self.after.append(Envelope(to, message))
 
+    def refuse(self, request: RequestId, why: Why) -> None:
+        self.refused.append(Refusal(request, why))
+
     def withdraw(self, kind: type) -> None:
         """Take back the messages of a kind that have not left yet, because what they say is no longer so."""
         self.after = [envelope for envelope in self.after if not isinstance(envelope.message, kind)]
 
     def __bool__(self) -> bool:
-        return bool(self.now or self.after or self.placed or self.refused or self.reads or self.notes)
+        return bool(
+            self.now
+            or self.after
+            or self.placed
+            or self.refused
+            or self.transferred
+            or self.reads
+            or self.notes
+            or self.install
+        )

@@ -105,7 +105,8 @@ class Txn(_Logged, frozen=True, tag="txn"):
 class LeaseGrant(_Logged, frozen=True, tag="grant"):
     """Idempotent: granting an id again with the same ttl answers OK and changes nothing; with another ttl: LEASE_EXISTS.
     The id is chosen by the client, so a retry after a lost answer finds its own lease, with some of its time gone: renew
-    it before counting on it. INVALID without an id or with a ttl that is not positive."""
+    it before counting on it. An id is never used again once its lease has ended: an expiry may still be on its way. INVALID
+    without an id or with a ttl that is not positive."""
 
     id: LeaseId
     ttl_ns: int
@@ -125,7 +126,31 @@ class LeaseExpire(_Logged, frozen=True, tag="expire"):
     term: Term
 
 
-Command = Put | DeleteRange | Txn | LeaseGrant | LeaseRevoke | LeaseExpire
+class LeaseCheckpoint(_Logged, frozen=True, tag="checkpoint"):
+    """What was left of these leases when the leader of `term` looked, in nanoseconds. A leader that takes over gives them
+    so much and not a full ttl; so leader changes in quick succession keep no dead holder alive (P59). The whole ttl undoes
+    it: that is the first renewal after a checkpoint. Leases that ended meanwhile are passed over. EXPIRE_STALE under
+    another term."""
+
+    left_ns: tuple[tuple[LeaseId, int], ...]
+    term: Term
+
+
+class Once(_Logged, frozen=True, tag="once"):
+    """Apply `command` once, however often it comes: a repetition is answered as the first time.
+
+    `sequence` names the command within its session: positive, and higher than any before. Answers up to `settled` have
+    arrived and are forgotten; a command that comes again after that is answered SETTLED and does nothing. The memory ends
+    with the session's lease: LEASE_NOT_FOUND then, and nothing is done.
+    """
+
+    session: LeaseId
+    sequence: int
+    settled: int
+    command: Put | DeleteRange | Txn
+
+
+Command = Put | DeleteRange | Txn | LeaseGrant | LeaseRevoke | LeaseExpire | LeaseCheckpoint | Once
 Query = Range | Txn  # a Txn as a query must not hold Put or DeleteRange: INVALID
 
 
@@ -135,6 +160,7 @@ class Code(IntEnum):
     LEASE_EXISTS = 2
     EXPIRE_STALE = 3
     INVALID = 4  # it makes no sense, now or ever: nothing was done
+    SETTLED = 5  # a Once that was answered long ago: nothing was done now
 
 
 class OperationResult(msgspec.Struct, frozen=True, array_like=True):

@@ -6,6 +6,7 @@ A worked example, starting at revision 1 (an empty machine):
     put a=y            revision 3    a: create 2, mod 3, version 2
     grant lease 7      revision 3    nothing that a watch could see changed
     put b=z, lease 7   revision 4    b: create 4, mod 4, version 1, lease 7
+    checkpoint 7       revision 4    what is left of the lease is remembered
     revoke lease 7     revision 5    b is gone: one Change(5, b, None)
     delete b           revision 5    it did not exist: nothing changed
 """
@@ -17,6 +18,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, assert_never
+
+import msgspec
 
 from incumbent.errors import Compacted, invariant
 from incumbent.ids import Index, LeaseId, Revision, Term
@@ -30,9 +33,11 @@ from incumbent.kv.api import (
     DeleteRange,
     Is,
     KeyValue,
+    LeaseCheckpoint,
     LeaseExpire,
     LeaseGrant,
     LeaseRevoke,
+    Once,
     Operation,
     OperationResult,
     Put,
@@ -45,6 +50,8 @@ from incumbent.kv.api import (
 HISTORY_CHANGES_MAX: Final = 100_000
 HISTORY_BYTES_MAX: Final = 64 * 1024 * 1024
 """Changes kept for watches, by count and by the bytes of their keys and values; older ones are compacted."""
+ANSWERS_MAX: Final = 1024
+"""Answers kept for one session's commands; beyond that the oldest count as settled."""
 FIRST_REVISION: Final = Revision(1)
 
 
@@ -61,6 +68,29 @@ class Lease:
     keys: dict[bytes, None] = field(
         default_factory=dict
     )  # exactly the keys that name this lease; in put order
+    left_ns: int = 0  # at the last checkpoint, below ttl_ns; 0 = none since the last renewal in the log
+    settled: int = 0  # never decreases; sequence numbers up to here are forgotten
+    answers: dict[int, Result] = field(default_factory=dict)  # by sequence, all above `settled`
+
+
+class _SavedLease(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    id: LeaseId
+    ttl_ns: int
+    left_ns: int
+    settled: int
+    answers: tuple[tuple[int, Result], ...]
+
+
+class _Saved(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The whole replicated state, in canonical order."""
+
+    revision: Revision
+    values: tuple[KeyValue, ...]  # by key
+    leases: tuple[_SavedLease, ...]  # in the order in which they were granted
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Saved)
 
 
 class Machine:
@@ -85,6 +115,8 @@ class Machine:
 
     def apply(self, index: Index, term: Term, command: Command) -> Outcome:
         """Apply the log entry at `index`, which the leader of `term` proposed."""
+        if isinstance(command, Once):
+            return self._once(command, index, term)
         invariant(
             index > self.applied, "entries are applied once and in order", index=index, applied=self.applied
         )
@@ -108,6 +140,8 @@ class Machine:
                     True,
                     (),
                 )
+            case LeaseCheckpoint(left_ns=left, term=proposed):
+                code, succeeded, results = self._checkpoint(left, own=proposed == term), True, ()
             case _:
                 assert_never(command)
         changes, self._pending = self._pending, []
@@ -115,6 +149,28 @@ class Machine:
             self.revision = changes[-1].revision
             self._remember(changes)
         return Outcome(Result(code, self.revision, succeeded, results), changes)
+
+    def _once(self, once: Once, index: Index, term: Term) -> Outcome:
+        session = self._leases.get(once.session)
+        if session is None or once.sequence <= 0:
+            self.skip(index)
+            code = Code.LEASE_NOT_FOUND if session is None else Code.INVALID
+            return Outcome(Result(code, self.revision, succeeded=False), ())
+        self._settle(session, once.settled)
+        known = session.answers.get(once.sequence)
+        if known is not None or once.sequence <= session.settled:
+            self.skip(index)
+            return Outcome(known or Result(Code.SETTLED, self.revision, succeeded=False), ())
+        outcome = self.apply(index, term, once.command)
+        session.answers[once.sequence] = outcome.result
+        if len(session.answers) > ANSWERS_MAX:
+            self._settle(session, min(session.answers))
+        return outcome
+
+    def _settle(self, session: Lease, settled: int) -> None:
+        if settled > session.settled:
+            session.settled = settled
+            session.answers = {s: answer for s, answer in session.answers.items() if s > settled}
 
     def skip(self, index: Index) -> None:
         """An entry without a command (a leader's no-op) was applied."""
@@ -211,8 +267,13 @@ class Machine:
     # --- leases ------------------------------------------------------------------------------------------------------
 
     def leases(self) -> Sequence[tuple[LeaseId, int]]:
-        """Every live lease with its ttl in nanoseconds, in the order in which they were granted."""
-        return [(lease, held.ttl_ns) for lease, held in self._leases.items()]
+        """Every live lease in the order in which they were granted, with the nanoseconds that a leader who takes over
+        must give it: its ttl, or what the last checkpoint left."""
+        return [(lease, held.left_ns or held.ttl_ns) for lease, held in self._leases.items()]
+
+    @property
+    def lease_count(self) -> int:
+        return len(self._leases)
 
     def lease_ttl_ns(self, lease: LeaseId) -> int | None:
         """The ttl of a live lease; None when there is none of that id."""
@@ -227,6 +288,15 @@ class Machine:
             self._leases[grant.id] = Lease(grant.ttl_ns)
             return Code.OK
         return Code.OK if held.ttl_ns == grant.ttl_ns else Code.LEASE_EXISTS
+
+    def _checkpoint(self, left: Sequence[tuple[LeaseId, int]], *, own: bool) -> Code:
+        if not own:
+            return Code.EXPIRE_STALE
+        for lease, left_ns in left:
+            held = self._leases.get(lease)
+            if held is not None and left_ns > 0:
+                held.left_ns = left_ns if left_ns < held.ttl_ns else 0
+        return Code.OK
 
     def _end(self, lease: LeaseId) -> Code:
         held = self._leases.get(lease)
@@ -267,20 +337,51 @@ class Machine:
 
     # -----------------------------------------------------------------------------------------------------------------
 
-    def snapshot(self) -> tuple[object, ...]:
-        """The whole state as plain values, in canonical order: equal on all nodes that applied the same log."""
-        return (
-            self.revision,
-            tuple(self._values[key] for key in self._sorted),
-            tuple(
-                (lease, held.ttl_ns, tuple(sorted(held.keys))) for lease, held in sorted(self._leases.items())
-            ),
+    def snapshot(self) -> bytes:
+        """The whole state but for the history, canonical: equal on all nodes that applied the same log."""
+        leases = tuple(
+            _SavedLease(lease, held.ttl_ns, held.left_ns, held.settled, tuple(sorted(held.answers.items())))
+            for lease, held in self._leases.items()
         )
+        values = tuple(self._values[key] for key in self._sorted)
+        return _encoder.encode(_Saved(self.revision, values, leases))
+
+    def restore(self, index: Index, state: bytes) -> None:
+        """Become what `snapshot` described, as of log index `index`. The history begins here. Empty bytes (a witness has no
+        state) leave everything as it is but for the index.
+
+        Raises msgspec.DecodeError, and changes nothing then, on anything that is no snapshot of a machine.
+        """
+        if state:
+            saved = _decoder.decode(state)
+            self.revision = self.compacted = saved.revision
+            self._values = {value.key: value for value in saved.values}
+            self._sorted = [value.key for value in saved.values]
+            self._leases = {
+                one.id: Lease(
+                    one.ttl_ns,
+                    {},
+                    one.left_ns,
+                    one.settled,
+                    dict(one.answers),
+                )
+                for one in saved.leases
+            }
+            for value in saved.values:
+                if value.lease != NO_LEASE:
+                    self._leases[value.lease].keys[value.key] = None
+            self._history.clear()
+            self._history_bytes = 0
+        self.applied = index
 
     def invariants(self) -> None:
         """Raises InvariantViolated when the state contradicts itself."""
         invariant(self._sorted == sorted(self._values), "the sorted keys are the keys")
         invariant(NO_LEASE not in self._leases, "no lease has the id that means none")
+        for lease, held in self._leases.items():
+            invariant(0 <= held.left_ns < held.ttl_ns, "a checkpoint is below the ttl", lease=lease)
+            invariant(len(held.answers) <= ANSWERS_MAX, "a session's answers are bounded", lease=lease)
+            invariant(all(s > held.settled for s in held.answers), "settled is forgotten", lease=lease)
         for key, value in self._values.items():
             invariant(
                 value.create_revision <= value.mod_revision <= self.revision, "create <= mod <= now", key=key

@@ -17,9 +17,16 @@ from incumbent.kv.api import Change, Result
 
 class RefusedReason(StrEnum):
     NOT_LEADER = "not_leader"  # ask `leader`, when it is known
-    OVERLOADED = "overloaded"  # `requests_max` are in flight here
+    OVERLOADED = "overloaded"  # `requests_max` are in flight here, or too much is not committed yet
+    TRANSFERRING = "transferring"  # leadership is being handed over: ask again, or ask the next leader
     LEASE_EXPIRING = "lease_expiring"  # the lease's expiry is in the log and not yet decided: ask again
     TOO_LARGE = "too_large"  # the command is over `command_bytes_max`
+    # Of membership changes and transfers only:
+    TRANSFER_FAILED = "transfer_failed"  # the target did not take over within an election timeout
+    CHANGING = "changing"  # a membership change is not over yet
+    TOO_EARLY = "too_early"  # this leader has committed nothing of its term yet: ask again
+    NOT_CAUGHT_UP = "not_caught_up"  # who is to vote must first be a learner that has nearly everything
+    INVALID = "invalid"  # it makes no sense for this membership
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,7 @@ class Applied(NamedTuple):
     outcomes: Sequence[tuple[RequestId, Outcome]]
     revision: Revision  # the machine's, after everything applied so far
     changes: Sequence[Change]  # what the newly applied entries changed, in order: feed for watchers
+    restored: bool  # a snapshot took the machine's place: every watcher has to look anew
     leadership: Leadership | None  # only when changed
     notes: Sequence[Note]
 

@@ -9,6 +9,7 @@ Requests are taken at any time and answered only by `advance`, each exactly once
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from random import Random
@@ -19,6 +20,8 @@ from incumbent.consensus.api import (
     DeadlinePassed,
     Leadership,
     Membership,
+    MembershipChange,
+    MembershipProposed,
     Message,
     PeerLost,
     Placed,
@@ -27,9 +30,13 @@ from incumbent.consensus.api import (
     ReadRequested,
     Ready,
     Received,
+    Refusal,
+    ReplicaLimits,
     Role,
     Saved,
+    SnapshotTaken,
     Timing,
+    TransferRequested,
 )
 from incumbent.consensus.raft.replica import Raft
 from incumbent.errors import invariant
@@ -39,6 +46,7 @@ from incumbent.kv.api import (
     Change,
     Code,
     Command,
+    LeaseCheckpoint,
     LeaseExpire,
     LeaseGrant,
     LeaseRevoke,
@@ -69,6 +77,8 @@ class Limits:
     command_bytes_max: int = (
         5 * 1024 * 1024
     )  # one encoded command: sixteen cells of the least size, and what names them
+    snapshot_entries: int = 100_000  # applied since the last snapshot: time for the next
+    replica: ReplicaLimits = ReplicaLimits()
 
 
 @dataclass(slots=True)
@@ -95,6 +105,7 @@ class _InFlight:
     renewals: list[_Renewal] = field(default_factory=list)  # in no round yet
     rounds: dict[RequestId, list[_Renewal]] = field(default_factory=dict)  # by the round's own request
     confirmed: list[tuple[Index, list[_Renewal]]] = field(default_factory=list)  # until the index is applied
+    logged: dict[RequestId, list[_Renewal]] = field(default_factory=dict)  # by the log entry's own request
 
     def count(self) -> int:
         return (
@@ -105,6 +116,7 @@ class _InFlight:
             + len(self.renewals)
             + sum(map(len, self.rounds.values()))
             + sum(len(renewals) for _, renewals in self.confirmed)
+            + sum(map(len, self.logged.values()))
         )
 
 
@@ -129,9 +141,20 @@ class Node:
         now_ns: int,
         timing: Timing = Timing(),
         limits: Limits = Limits(),
+        priority: int = 0,
     ) -> None:
         self.machine = Machine()
-        self._replica = Raft(me, membership, saved, random=random, now_ns=now_ns, timing=timing)
+        self._replica = Raft(
+            me,
+            membership,
+            saved,
+            random=random,
+            now_ns=now_ns,
+            timing=timing,
+            limits=limits.replica,
+            priority=priority,
+        )
+        self._snapshot = Index(0) if saved.snapshot is None else saved.snapshot.index  # the newest
         self._limits = limits
         self._leases = LeaseDeadlines()
         self._flight = _InFlight()
@@ -152,9 +175,9 @@ class Node:
         self._replica.step(PeerLost(peer), now_ns)
 
     def submit(self, request: RequestId, command: Command, now_ns: int) -> None:
-        """Have a command applied on every node. Only a serving leader's own node expires leases: from
-        anybody else a LeaseExpire is INVALID."""
-        if isinstance(command, LeaseExpire):
+        """Have a command applied on every node. Only a serving leader's own node expires and checkpoints leases: from
+        anybody else that is INVALID."""
+        if isinstance(command, LeaseExpire | LeaseCheckpoint):
             self._answer(request, Done(Result(Code.INVALID, self.machine.revision)))
             return
         data = encode(command)
@@ -177,14 +200,40 @@ class Node:
             self._flight.renewals.append(_Renewal(request, lease, now_ns))
             self._leases.hold(lease)
 
+    def change_membership(self, request: RequestId, change: MembershipChange, now_ns: int) -> None:
+        """Change who votes. Done once the change is agreed on; it completes by itself."""
+        if self._has_room(request):
+            self._flight.submitted.add(request)
+            self._replica.step(MembershipProposed(request, change), now_ns)
+
+    def transfer(self, request: RequestId, to: NodeId, now_ns: int) -> None:
+        """Hand leadership over. Done once `to` leads."""
+        if self._has_room(request):
+            self._flight.submitted.add(request)
+            self._replica.step(TransferRequested(request, to), now_ns)
+
     def deadline_passed(self, now_ns: int) -> None:
         """`deadline_ns` was reached. An early call does nothing."""
         self._replica.step(DeadlinePassed(), now_ns)
-        if self._leadership.serving:
-            for lease in self._leases.due(now_ns):
-                own = RequestId(next(self._own_requests))
-                self._expiries[own] = lease
-                self._replica.step(Proposed(own, encode(LeaseExpire(lease, self._leadership.term))), now_ns)
+        if not self._leadership.serving:
+            return
+        due = self._leases.due(now_ns)
+        for lease in due.over:
+            own = RequestId(next(self._own_requests))
+            self._expiries[own] = lease
+            self._replica.step(Proposed(own, encode(LeaseExpire(lease, self._leadership.term))), now_ns)
+        if due.left_ns:
+            self._checkpoint(due.left_ns, [], now_ns)
+
+    def _checkpoint(
+        self, left_ns: Sequence[tuple[LeaseId, int]], renewals: list[_Renewal], now_ns: int
+    ) -> None:
+        """Put into the log what is left of leases: less than the ttl, or, for `renewals`, all of it again."""
+        own = RequestId(next(self._own_requests))
+        self._flight.logged[own] = renewals
+        self._replica.step(
+            Proposed(own, encode(LeaseCheckpoint(tuple(left_ns), self._leadership.term))), now_ns
+        )
 
     @property
     def deadline_ns(self) -> int:
@@ -228,20 +277,34 @@ class Node:
         self._outstanding = None
         for placed in ready.placed:
             self._place(placed)
+        if ready.install is not None:
+            self.machine.restore(ready.install.index, ready.install.state)
+            self._snapshot = ready.install.index
         changes: list[Change] = []
         for committed in ready.committed:
             changes += self._apply(committed, now_ns)
         if ready.leadership is not None:
             self._lead(ready.leadership, now_ns)
-        for request in ready.refused:
-            self._refuse(request, now_ns)
+        for refusal in ready.refused:
+            self._refuse(refusal, now_ns)
+        for request in ready.transferred:
+            self._flight.submitted.discard(request)
+            self._answer(request, Done(Result(Code.OK, self.machine.revision)))
         for read in ready.reads:
             self._confirm(read)
-        self._serve()
+        self._serve(now_ns)
         if ready is not NOTHING:
             self._replica.advance()
+            self._take_snapshot(now_ns)
         answers, self._answers = self._answers, []
-        return Applied(answers, self.machine.revision, changes, ready.leadership, ready.notes)
+        restored = ready.install is not None
+        return Applied(answers, self.machine.revision, changes, restored, ready.leadership, ready.notes)
+
+    def _take_snapshot(self, now_ns: int) -> None:
+        applied = self.machine.applied
+        if applied - self._snapshot >= self._limits.snapshot_entries:
+            self._snapshot = applied
+            self._replica.step(SnapshotTaken(applied, self.machine.snapshot()), now_ns)
 
     # --- the steps of advance ------------------------------------------------------------------------------------
 
@@ -266,9 +329,24 @@ class Node:
         if waiting is not None:
             request, term = waiting
             # Another term at this index: the proposal was overwritten and can never be applied.
-            done = result is not None and committed.term == term
-            self._answer(request, Done(result) if done and result is not None else self._not_leader())
+            if request < 0:
+                self._decide_logged(request, done=committed.term == term)
+            elif committed.term == term:
+                self._answer(request, Done(result or Result(Code.OK, self.machine.revision)))
+            else:
+                self._answer(request, self._not_leader())
         return changes
+
+    def _decide_logged(self, own: RequestId, *, done: bool) -> None:
+        """What is left of some leases is in the log now, or it never will be."""
+        for renewal in self._flight.logged.pop(own):
+            # The leader that put it there acknowledges it, and no other: `start` would have forgotten the renewal.
+            if done and self._leadership.serving and self.machine.lease_ttl_ns(renewal.lease) is not None:
+                self._leases.decide(renewal.lease, renewal.received_ns, logged=True)
+                self._answer(renewal.request, Done(Result(Code.OK, self.machine.revision)))
+            else:
+                self._leases.decide(renewal.lease, None)
+                self._answer(renewal.request, self._not_leader())
 
     def _note_lease(self, command: Command, result: Result, now_ns: int) -> None:
         if not self._leadership.serving:
@@ -285,27 +363,34 @@ class Node:
         if leadership.role is not Role.LEADER:
             # Placed and not applied: the next leader may commit them or overwrite them. Nobody here can tell.
             for request, _ in self._flight.placed.values():
-                self._answer(request, Unknown())
+                if request < 0:
+                    self._decide_logged(request, done=False)
+                else:
+                    self._answer(request, Unknown())
             self._flight.placed.clear()
         if not leadership.serving:
             self._expiries.clear()
             self._leases.stop()
         elif not before.serving or before.term != leadership.term:
             self._expiries.clear()
-            self._leases.start(self.machine.leases(), now_ns)
+            left = ((lease, self.machine.lease_ttl_ns(lease) or 0, ns) for lease, ns in self.machine.leases())
+            self._leases.start(left, now_ns)
 
-    def _refuse(self, request: RequestId, now_ns: int) -> None:
+    def _refuse(self, refusal: Refusal, now_ns: int) -> None:
         """The replica never took it up: certainly not done."""
+        request = refusal.request
         if request in self._expiries:
             self._leases.postpone(self._expiries.pop(request), now_ns + EXPIRY_RETRY_NS)
         elif request in self._flight.rounds:
             for renewal in self._flight.rounds.pop(request):
                 self._leases.decide(renewal.lease, None)
                 self._answer(renewal.request, self._not_leader())
+        elif request in self._flight.logged:
+            self._decide_logged(request, done=False)
         elif request >= 0:
             self._flight.submitted.discard(request)
             self._flight.reads.pop(request, None)
-            self._answer(request, self._not_leader())
+            self._answer(request, Refused(RefusedReason(refusal.why.value), self._leadership.leader))
 
     def _confirm(self, read: ReadReady) -> None:
         renewals = self._flight.rounds.pop(read.request, None)
@@ -314,7 +399,7 @@ class Node:
         else:
             self._flight.readable.append((read.index, read.request, self._flight.reads.pop(read.request)))
 
-    def _serve(self) -> None:
+    def _serve(self, now_ns: int) -> None:
         """Answer every read and renewal whose index is applied."""
         applied = self.machine.applied
         readable, self._flight.readable = self._flight.readable, []
@@ -328,26 +413,32 @@ class Node:
             else:
                 self._answer(request, Done(self.machine.query(read.query)))
         confirmed, self._flight.confirmed = self._flight.confirmed, []
+        to_log: list[_Renewal] = []
         for index, renewals in confirmed:
             if index > applied:
                 self._flight.confirmed.append((index, renewals))
             else:
-                for renewal in renewals:
-                    self._answer(renewal.request, self._renew(renewal))
+                to_log += [renewal for renewal in renewals if not self._renew(renewal)]
+        if to_log:
+            full = {r.lease: self.machine.lease_ttl_ns(r.lease) or 0 for r in to_log}
+            self._checkpoint(list(full.items()), to_log, now_ns)
 
-    def _renew(self, renewal: _Renewal) -> Outcome:
-        ttl_ns = self.machine.lease_ttl_ns(renewal.lease)
+    def _renew(self, renewal: _Renewal) -> bool:
+        """Answer a renewal that was confirmed; false when the log has to have it first."""
+        until_ns: int | None = None
         if not self._leadership.serving:
             outcome: Outcome = self._not_leader()
-        elif ttl_ns is None:
+        elif self.machine.lease_ttl_ns(renewal.lease) is None:
             outcome = Done(Result(Code.LEASE_NOT_FOUND, self.machine.revision))
         elif self._leases.expiring(renewal.lease):
             outcome = Refused(RefusedReason.LEASE_EXPIRING, self._leadership.leader)
+        elif self._leases.checkpointed(renewal.lease):
+            return False
         else:
-            self._leases.decide(renewal.lease, renewal.received_ns + ttl_ns)
-            return Done(Result(Code.OK, self.machine.revision))
-        self._leases.decide(renewal.lease, None)
-        return outcome
+            outcome, until_ns = Done(Result(Code.OK, self.machine.revision)), renewal.received_ns
+        self._leases.decide(renewal.lease, until_ns)
+        self._answer(renewal.request, outcome)
+        return True
 
     def _not_leader(self) -> Refused:
         return Refused(RefusedReason.NOT_LEADER, self._leadership.leader)
@@ -356,7 +447,7 @@ class Node:
 
     def status(self) -> NodeStatus:
         """This voter at this moment."""
-        leases = len(self.machine.leases())
+        leases = self.machine.lease_count
         return NodeStatus(self._replica.status(), self.machine.revision, leases, self._flight.count())
 
     def invariants(self) -> None:

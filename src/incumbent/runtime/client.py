@@ -13,7 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING, Final, assert_never
 
 from incumbent.consensus.api import Role
-from incumbent.errors import EngineUnavailable, InvalidInput, OutcomeUnknown, Overloaded
+from incumbent.errors import EngineUnavailable, InvalidInput, OutcomeUnknown, Overloaded, ProtocolViolation
 from incumbent.ids import LeaseId, name_of
 from incumbent.kv.api import NO_LEASE, Command, Query, Result
 from incumbent.node.api import Done, Refused, RefusedReason, Unknown
@@ -149,7 +149,7 @@ class ClusterClient:
                 raise Overloaded(f"voter {name} has as many requests in flight as it takes")
             case RefusedReason.TOO_LARGE:
                 raise _too_large(request)
-            case RefusedReason.LEASE_EXPIRING:
+            case RefusedReason.LEASE_EXPIRING | RefusedReason.TRANSFERRING:
                 return False
             case RefusedReason.NOT_LEADER:
                 self._hint = None if refused.leader is None else name_of(refused.leader)
@@ -157,7 +157,7 @@ class ClusterClient:
                     self._addresses.setdefault(self._hint, refused.address)
                 return self._hint is not None and self._hint != name
             case _:
-                assert_never(refused.reason)
+                raise ProtocolViolation(f"voter {name} gives a reason that does not fit: {refused.reason}")
 
     def _choose(self, avoid: str | None) -> str:
         """Whom to ask: ourselves when we lead, whom we know to lead, else anyone but `avoid`, who just failed us."""

@@ -187,6 +187,8 @@ class Driver:
             if future is not None and not future.done():  # done: whoever asked has given up
                 future.set_result(outcome)
         self._watches.wake(applied.changes)
+        if applied.restored:
+            self._watches.wake_all()
         if applied.leadership is not None:
             self.leadership = applied.leadership
             self._announce_leadership()

@@ -33,7 +33,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from incumbent.consensus.api import Entry, Record, Saved
+from incumbent.consensus.api import Entry, Record, Saved, Snapshot
 from incumbent.errors import IdentityMismatch, InvalidInput, StorageCorrupt, StorageFailed, invariant
 from incumbent.ids import DiskId, Index
 
@@ -65,9 +65,10 @@ class _Stored(msgspec.Struct, frozen=True, array_like=True):
     hard_state: bytes | None
     truncate_from: Index | None
     entries: tuple[Entry, ...]
+    snapshot: Snapshot | None = None
 
 
-_encoder = msgspec.msgpack.Encoder()
+_encoder = msgspec.msgpack.Encoder(order="sorted")
 _decoder = msgspec.msgpack.Decoder(_Stored)
 
 
@@ -292,7 +293,9 @@ ADVICE: Final = "this node must not vote with it. Move the data directory away, 
 
 
 def _encode(record: Record) -> bytes:
-    payload = _encoder.encode(_Stored(record.hard_state, record.truncate_from, tuple(record.entries)))
+    payload = _encoder.encode(
+        _Stored(record.hard_state, record.truncate_from, tuple(record.entries), record.snapshot)
+    )
     invariant(len(payload) <= RECORD_BYTES_MAX, "a record is bounded", bytes=len(payload))
     return payload
 
@@ -331,16 +334,20 @@ def _find(data: bytes, offset: int, salt: bytes) -> _Found | None:
 def _effect(records: Sequence[_Stored]) -> Saved:
     """What all records together leave behind, in the order of consensus.api.Record."""
     hard_state: bytes | None = None
+    snapshot: Snapshot | None = None
     entries: dict[Index, Entry] = {}
     for record in records:
         if record.hard_state is not None:
             hard_state = record.hard_state
+        if record.snapshot is not None:
+            snapshot = record.snapshot
+            entries = {index: entry for index, entry in entries.items() if index > snapshot.index}
         if record.truncate_from is not None:
             for index in [index for index in entries if index >= record.truncate_from]:
                 del entries[index]
         for entry in record.entries:
             entries[entry.index] = entry
-    return Saved(hard_state, entries)
+    return Saved(hard_state, entries, snapshot)
 
 
 def _write_all(fd: int, data: bytes | bytearray, offset: int) -> None:

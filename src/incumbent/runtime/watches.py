@@ -80,6 +80,11 @@ class Watches:
             if not watch.woken.is_set() and any(map(watch.covers, changes)):
                 watch.woken.set()
 
+    def wake_all(self) -> None:
+        """The machine was reset to a snapshot: nobody can say what changed."""
+        for watch in self._watches:
+            watch.woken.set()
+
     def end(self) -> None:
         """Every watch, now and later, ends with WatchLost."""
         self._ended = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from incumbent.consensus.api import Entry, Record, Saved
+from incumbent.consensus.api import Entry, Record, Saved, Snapshot
 from incumbent.ids import Index, Term
 
 
@@ -13,10 +13,14 @@ class SimDisk:
     def __init__(self) -> None:
         self.hard_state: bytes | None = None
         self.entries: dict[Index, Entry] = {}
+        self.snapshot: Snapshot | None = None
 
     def apply(self, record: Record) -> None:
         if record.hard_state is not None:
             self.hard_state = record.hard_state
+        if record.snapshot is not None:
+            self.snapshot = record.snapshot
+            self.entries = {index: e for index, e in self.entries.items() if index > record.snapshot.index}
         if record.truncate_from is not None:
             for index in [index for index in self.entries if index >= record.truncate_from]:
                 del self.entries[index]
@@ -24,7 +28,7 @@ class SimDisk:
             self.entries[entry.index] = entry
 
     def saved(self) -> Saved:
-        return Saved(self.hard_state, dict(self.entries))
+        return Saved(self.hard_state, dict(self.entries), self.snapshot)
 
     def term_at(self, index: int) -> Term | None:
         """The term of the entry at `index`; 0 for index 0; None where nothing is stored."""

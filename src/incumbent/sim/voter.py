@@ -229,8 +229,8 @@ class Voter:
             self._places[placed.index] = _Place(placed.request, placed.term)
         for entry in ready.committed:
             self._apply(entry)
-        for request in ready.refused:
-            self._host.observer.request_refused(RequestRefused(request))
+        for refusal in ready.refused:
+            self._host.observer.request_refused(RequestRefused(refusal.request))
         self._reads += ready.reads
         self._serve_reads()
         if ready.leadership is not None and ready.leadership.role is not Role.LEADER:

@@ -10,7 +10,7 @@ from typing import Annotated, Final, TypeAlias, TypeVar
 
 import msgspec
 
-from incumbent.consensus.api import Entry
+from incumbent.consensus.api import Entry, Membership
 from incumbent.ids import Index, NodeId, Term
 
 T = TypeVar("T")
@@ -37,6 +37,7 @@ class Vote(msgspec.Struct, frozen=True, array_like=True, tag="v"):
     term: _Term
     last_index: _Index
     last_term: _Term
+    handed_over: bool = False  # the leader asked for this campaign: its followers need not protect it
 
 
 class VoteReply(msgspec.Struct, frozen=True, array_like=True, tag="vr"):
@@ -70,15 +71,58 @@ class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag="h"):
     term: _Term
     commit: _Index  # min(leader's commit, what is known to match): never past the follower's agreed prefix
     round: _Number  # read round: its reply proves that the sender led at or after the round's start
+    rank: _Number = 0  # the receiver's place in the succession, should the sender's process be seen to die
+    sent_ns: _Number = 0  # on the sender's clock; comes back in the reply
+    round_trip_ns: _Number = 0  # what the sender measures, its worst voter with a margin; 0 = not known
 
 
 class HeartbeatReply(msgspec.Struct, frozen=True, array_like=True, tag="hr"):
     term: _Term
     round: _Number
+    sent_ns: _Number = 0
+    priority: _Number = 0
+
+
+class InstallSnapshot(msgspec.Struct, frozen=True, array_like=True, tag="is"):
+    """A piece of the leader's snapshot (Raft section 7, figure 13)."""
+
+    term: _Term
+    index: _Index
+    index_term: _Term
+    membership: Membership
+    size: _Number  # of the whole state, in bytes
+    state_crc: _Number  # CRC-32 of the whole state
+    offset: _Number
+    chunk: bytes
+    chunk_crc: _Number  # CRC-32 of the chunk
+
+
+class InstallSnapshotReply(msgspec.Struct, frozen=True, array_like=True, tag="isr"):
+    """Not installed yet: so much of it is here. Once it is, an AppendReply says so."""
+
+    term: _Term
+    index: _Index
+    offset: _Number
+
+
+class TimeoutNow(msgspec.Struct, frozen=True, array_like=True, tag="tn"):
+    """Campaign at once (dissertation 3.10)."""
+
+    term: _Term
 
 
 RaftMessage: TypeAlias = (
-    PreVote | PreVoteReply | Vote | VoteReply | Append | AppendReply | Heartbeat | HeartbeatReply
+    PreVote
+    | PreVoteReply
+    | Vote
+    | VoteReply
+    | Append
+    | AppendReply
+    | Heartbeat
+    | HeartbeatReply
+    | InstallSnapshot
+    | InstallSnapshotReply
+    | TimeoutNow
 )
 
 
@@ -87,8 +131,20 @@ class HardState(msgspec.Struct, frozen=True, array_like=True):
     vote: NodeId | None = None
 
 
-_encoder = msgspec.msgpack.Encoder()
+class _Members(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A membership as it stands in the log. A field that this version does not know is refused: who skips it would count
+    another quorum than the others."""
+
+    voters: tuple[NodeId, ...]
+    outgoing: tuple[NodeId, ...]
+    learners: tuple[NodeId, ...]
+    learners_next: tuple[NodeId, ...]
+    witnesses: tuple[NodeId, ...]
+
+
+_encoder = msgspec.msgpack.Encoder(order="sorted")
 _messages: msgspec.msgpack.Decoder[RaftMessage] = msgspec.msgpack.Decoder(RaftMessage)
+_members = msgspec.msgpack.Decoder(_Members)
 _hard_states = msgspec.msgpack.Decoder(HardState)
 
 
@@ -108,6 +164,12 @@ def decode(data: bytes) -> RaftMessage:
     message: RaftMessage = _decode(_messages, data)
     if isinstance(message, Append):
         _check_entries(message)
+    elif isinstance(message, InstallSnapshot):
+        _check_membership(message.membership)
+        if message.offset + len(message.chunk) > message.size or message.index < 1:
+            raise msgspec.ValidationError(
+                f"a chunk at {message.offset} of a snapshot of {message.size} bytes"
+            )
     return message
 
 
@@ -120,6 +182,8 @@ def _check_entries(message: Append) -> None:
             raise msgspec.ValidationError(
                 f"entry {entry.index} of term {entry.term} after {index} of term {term}"
             )
+        if entry.tag:
+            decode_membership(entry.tag)
         index, term = entry.index, entry.term
 
 
@@ -130,3 +194,35 @@ def encode_hard_state(state: HardState) -> bytes:
 def decode_hard_state(data: bytes | None) -> HardState:
     """Raises msgspec.DecodeError on anything that `encode_hard_state` did not write. None = nothing was ever saved."""
     return HardState() if data is None else _decode(_hard_states, data)
+
+
+def encode_membership(membership: Membership) -> bytes:
+    return _encoder.encode(
+        _Members(
+            tuple(sorted(membership.voters)),
+            tuple(sorted(membership.outgoing)),
+            tuple(sorted(membership.learners)),
+            tuple(sorted(membership.learners_next)),
+            tuple(sorted(membership.witnesses)),
+        )
+    )
+
+
+def decode_membership(data: bytes) -> Membership:
+    """Raises msgspec.DecodeError on anything that is no membership."""
+    found = _decode(_members, data)
+    membership = Membership(
+        frozenset(found.voters),
+        frozenset(found.outgoing),
+        frozenset(found.learners),
+        frozenset(found.learners_next),
+        frozenset(found.witnesses),
+    )
+    _check_membership(membership)
+    return membership
+
+
+def _check_membership(membership: Membership) -> None:
+    fault = membership.faults()
+    if fault is not None:
+        raise msgspec.ValidationError(f"no membership: {fault}")

@@ -3,8 +3,9 @@
                      match            next
     ... durable there |  sent or to send | not sent
 
-PROBE sends one append at a time until it learns where the logs agree; REPLICATE sends ahead, at most
-`APPENDS_IN_FLIGHT_MAX` messages; LOST sends nothing more: that follower lost entries which it had acknowledged.
+PROBE sends one append at a time until it learns where the logs agree; REPLICATE sends ahead, as many messages and bytes as
+the limits allow; SNAPSHOT sends a snapshot piece by piece, because what the follower lacks is forgotten here; LOST sends
+nothing more: that follower lost entries which it had acknowledged.
 """
 
 from __future__ import annotations
@@ -13,16 +14,15 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
 
+from incumbent.consensus.api import ReplicaLimits, Snapshot
 from incumbent.ids import Index
-
-APPENDS_IN_FLIGHT_MAX: Final = 64
 
 
 class Mode(StrEnum):
     PROBE = "probe"
     REPLICATE = "replicate"
+    SNAPSHOT = "snapshot"
     LOST = "lost"
 
 
@@ -38,27 +38,37 @@ class Progress:
         0  # `sequence` when match last rose: a refusal of a LATER append below match proves a loss
     )
     fresh_sequence: int = 0  # refusals of appends before this one are about a position that was given up
-    probing: bool = False  # PROBE: one append is out
-    in_flight: deque[Index] = field(default_factory=deque)  # REPLICATE: last index of each append that is out
-    sent_ns: int = 0  # when the last append left
+    waiting: bool = False  # PROBE: one append is out; SNAPSHOT: one piece is out
+    in_flight: deque[tuple[Index, int]] = field(
+        default_factory=deque
+    )  # REPLICATE: last index and bytes of each append
+    in_flight_bytes: int = 0  # of all of `in_flight`
+    snapshot: Snapshot | None = None  # SNAPSHOT: the one that is being sent
+    snapshot_crc: int = 0  # of its whole state
+    offset: int = 0  # SNAPSHOT: so many bytes of it are there
+    sent_ns: int = 0  # when the last append or piece left
+    rank: int = 0  # its place in the succession
+    priority: int = 0
+    round_trip_ns: int = 0  # smoothed; 0 = not measured
+    round_trip_deviation_ns: int = 0
 
-    def may_send(self) -> bool:
-        match self.mode:
-            case Mode.PROBE:
-                return not self.probing
-            case Mode.REPLICATE:
-                return len(self.in_flight) < APPENDS_IN_FLIGHT_MAX
-            case Mode.LOST:
-                return False
+    def may_send(self, limits: ReplicaLimits) -> bool:
+        if self.mode is Mode.REPLICATE:
+            return (
+                len(self.in_flight) < limits.in_flight_appends_max
+                and self.in_flight_bytes < limits.in_flight_bytes_max
+            )
+        return self.mode is not Mode.LOST and not self.waiting
 
-    def sent(self, last: Index, count: int, now_ns: int) -> int:
+    def sent(self, last: Index, count: int, size: int, now_ns: int) -> int:
         """An append of `count` entries up to `last` leaves now. Gives its sequence number."""
         self.sequence += 1
         self.sent_ns = now_ns
         if self.mode is Mode.PROBE:
-            self.probing = True
+            self.waiting = True
         elif count:
-            self.in_flight.append(last)
+            self.in_flight.append((last, size))
+            self.in_flight_bytes += size
             self.next = Index(last + 1)
         return self.sequence
 
@@ -67,32 +77,57 @@ class Progress:
         news = index > self.match
         if news:
             self.match, self.match_sequence = index, self.sequence
-        if self.mode is Mode.PROBE:
-            self.mode, self.probing = Mode.REPLICATE, False
+        if self.mode is Mode.PROBE or (
+            self.mode is Mode.SNAPSHOT and self.snapshot is not None and index >= self.snapshot.index
+        ):
+            self.mode, self.waiting, self.snapshot = Mode.REPLICATE, False, None
             self.next = Index(self.match + 1)
-        while self.in_flight and self.in_flight[0] <= index:
-            self.in_flight.popleft()
-        self.next = max(self.next, Index(self.match + 1))
+        in_flight = self.in_flight
+        while in_flight and in_flight[0][0] <= index:
+            self.in_flight_bytes -= in_flight.popleft()[1]
+        if self.next <= self.match:
+            self.next = Index(self.match + 1)
         return news
 
     def back_to(self, index: Index) -> None:
         """Probe from `index`, never below what is known to match."""
-        self.mode, self.probing = Mode.PROBE, False
+        self.mode, self.waiting, self.snapshot = Mode.PROBE, False, None
         self.fresh_sequence = self.sequence + 1
-        self.in_flight.clear()
+        self._forget_in_flight()
         self.next = max(Index(self.match + 1), index)
 
+    def to_snapshot(self, snapshot: Snapshot, crc: int) -> None:
+        """What it lacks is forgotten here: send `snapshot`."""
+        self.mode, self.waiting = Mode.SNAPSHOT, False
+        self.snapshot, self.snapshot_crc, self.offset = snapshot, crc, 0
+        self.fresh_sequence = self.sequence + 1
+        self._forget_in_flight()
+
     def unanswered(self) -> None:
-        """What is out seems to be lost: send again. A probe keeps its place, a stream starts anew after `match`."""
-        if self.mode is Mode.PROBE:
-            self.probing = False
-        elif self.mode is Mode.REPLICATE:
+        """What is out seems to be lost: send again. A probe and a piece keep their place, a stream starts anew after
+        `match`."""
+        if self.mode is Mode.REPLICATE:
             self.back_to(Index(self.match + 1))
+        else:
+            self.waiting = False
 
     def lost(self) -> None:
         """The follower lost what it had acknowledged: count on nothing it says about its log."""
-        self.mode, self.match = Mode.LOST, Index(0)
+        self.mode, self.match, self.snapshot = Mode.LOST, Index(0), None
+        self._forget_in_flight()
+
+    def _forget_in_flight(self) -> None:
         self.in_flight.clear()
+        self.in_flight_bytes = 0
+
+    def measured(self, round_trip_ns: int) -> None:
+        """Smooth as TCP does (RFC 6298, section 2)."""
+        if not self.round_trip_ns:
+            self.round_trip_ns, self.round_trip_deviation_ns = round_trip_ns, round_trip_ns // 2
+            return
+        off_ns = abs(self.round_trip_ns - round_trip_ns)
+        self.round_trip_deviation_ns += (off_ns - self.round_trip_deviation_ns) // 4
+        self.round_trip_ns += (round_trip_ns - self.round_trip_ns) // 8
 
     def view(self) -> Mapping[str, object]:
         return {"match": self.match, "next": self.next, "mode": self.mode.value, "heard_ns": self.heard_ns}

@@ -1,7 +1,7 @@
 """One Raft voter behind the interface of consensus/api.py. PURE.
 
-Term comparison lives here and nowhere else; what a message means once its term is settled lives in election.py and
-replication.py; the role changes only in state.py.
+Term comparison lives here and nowhere else; what a message means once its term is settled lives in election.py,
+replication.py, snapshots.py and transfer.py; role and membership change only in state.py.
 """
 
 from __future__ import annotations
@@ -15,26 +15,34 @@ from incumbent.consensus.api import (
     Event,
     Leadership,
     Membership,
+    MembershipProposed,
     PeerLost,
     Proposed,
     ReadRequested,
     Ready,
     Received,
     Record,
+    ReplicaLimits,
     Role,
     Saved,
+    SnapshotTaken,
     Status,
     Timing,
+    TransferRequested,
 )
-from incumbent.consensus.raft import election, replication
+from incumbent.consensus.raft import election, replication, snapshots, transfer
+from incumbent.consensus.raft import membership as changes
 from incumbent.consensus.raft.messages import (
     Append,
     AppendReply,
     Heartbeat,
     HeartbeatReply,
+    InstallSnapshot,
+    InstallSnapshotReply,
     PreVote,
     PreVoteReply,
     RaftMessage,
+    TimeoutNow,
     Vote,
     VoteReply,
     encode_hard_state,
@@ -42,10 +50,9 @@ from incumbent.consensus.raft.messages import (
 from incumbent.consensus.raft.notes import Code
 from incumbent.consensus.raft.state import State
 from incumbent.errors import invariant
-from incumbent.ids import NodeId
+from incumbent.ids import Index, NodeId
 
-COMMITTED_MAX: Final = 4096
-"""Entries handed out to be applied per Ready, so that applying a long log does not starve heartbeats."""
+REPLIES: Final = (PreVoteReply, VoteReply, AppendReply, HeartbeatReply, InstallSnapshotReply)
 
 
 class Raft:
@@ -60,9 +67,19 @@ class Raft:
         random: Random,
         now_ns: int,
         timing: Timing = Timing(),
+        limits: ReplicaLimits = ReplicaLimits(),
+        priority: int = 0,
     ) -> None:
-        invariant(me in membership.voters, "a replica is one of the voters", me=me)
-        self.state = State.resume(me, membership, saved, random=random, now_ns=now_ns, timing=timing)
+        self.state = State.resume(
+            me,
+            membership,
+            saved,
+            random=random,
+            now_ns=now_ns,
+            timing=timing,
+            limits=limits,
+            priority=priority,
+        )
         self._outstanding: Ready | None = None
         self._outstanding_hard = self.state.durable
         self._announced: Leadership | None = None
@@ -70,17 +87,20 @@ class Raft:
     @property
     def deadline_ns(self) -> int:
         state = self.state
-        return (
-            min(state.heartbeat_ns, state.quorum_check_ns) if state.role is Role.LEADER else state.election_ns
-        )
+        if state.role is Role.LEADER:
+            deadline_ns = min(state.heartbeat_ns, state.quorum_check_ns)
+        else:
+            deadline_ns = state.election_ns
+            if state.parked:
+                deadline_ns = min(deadline_ns, *(p.until_ns for p in state.parked.values()))
+        return deadline_ns if state.transfer is None else min(deadline_ns, state.transfer.until_ns)
 
     def step(self, event: Event, now_ns: int) -> None:
         state = self.state
         state.now_ns = max(state.now_ns, now_ns)
         match event:
             case Received(sender, message):
-                if sender in state.membership.voters and sender != state.me:
-                    self._receive(sender, message)
+                self._receive(sender, message)
             case Proposed(request, data):
                 replication.propose(state, request, data)
             case ReadRequested(request):
@@ -89,20 +109,48 @@ class Raft:
                 self._deadline_passed()
             case PeerLost(peer):
                 election.on_leader_lost(state, peer)
+            case SnapshotTaken(index, machine_state):
+                snapshots.on_snapshot_taken(state, index, machine_state)
+            case MembershipProposed(request, change):
+                changes.propose_change(state, request, change)
+            case TransferRequested(request, to):
+                transfer.request_transfer(state, request, to)
+        if state.transfer is not None:
+            transfer.settle(state)
 
     def _deadline_passed(self) -> None:
         state = self.state
-        if state.role is not Role.LEADER:
-            if state.now_ns >= state.election_ns:
+        if state.role is Role.LEADER:
+            self._lead_on()
+            return
+        if state.parked:
+            election.refuse_parked(state)
+        if state.now_ns >= state.election_ns:
+            if self._disk_stalled():
+                state.note(Code.CAMPAIGN_WAITS_FOR_DISK)
+                state.reset_election_timer()
+            else:
                 election.on_election_timeout(state)
-            return
-        if state.now_ns >= state.quorum_check_ns and not election.keeps_quorum(state):
-            return
-        if state.now_ns >= state.heartbeat_ns:
-            replication.heartbeat(state)
+
+    def _lead_on(self) -> None:
+        state = self.state
+        if self._disk_stalled():
+            state.become_follower(state.term, Code.DISK_STALLED)
+        elif state.now_ns >= state.quorum_check_ns and not election.keeps_quorum(state):
+            pass
+        elif state.now_ns >= state.heartbeat_ns:
+            replication.on_heartbeat_timeout(state)
+
+    def _disk_stalled(self) -> bool:
+        """A record was handed out an election timeout ago and is not durable yet (P56)."""
+        state = self.state
+        writing = self._outstanding is not None and self._outstanding.record is not None
+        return writing and state.now_ns - state.written_ns >= state.election_min_ns
 
     def _receive(self, sender: NodeId, message: RaftMessage) -> None:
         state = self.state
+        if sender == state.me:
+            return
         if isinstance(message, PreVote):  # changes no term, whatever it says
             election.on_pre_vote(state, sender, message)
             return
@@ -111,12 +159,14 @@ class Raft:
             election.on_pre_vote_reply(state, sender, message)
             return
         if message.term > state.term:
-            if isinstance(message, Vote) and state.hears_leader():
+            if isinstance(message, Vote) and state.hears_leader() and not message.handed_over:
                 state.note(Code.VOTE_REFUSED_STICKY, to=sender, asked=message.term)
                 return
+            if isinstance(message, REPLIES) and sender not in state.membership.everyone:
+                return  # nobody asked it
             state.become_follower(message.term, Code.HIGHER_TERM)
         elif message.term < state.term:
-            if isinstance(message, Append | Heartbeat):
+            if isinstance(message, Append | Heartbeat | InstallSnapshot):
                 # Pre-vote and check-quorum together could leave the sender leading a term that I can never accept, with
                 # me unable to win because the others hear it: tell it my term, so that it steps down once.
                 state.note(Code.LOWER_TERM_ANSWERED, sender=sender, theirs=message.term)
@@ -127,22 +177,29 @@ class Raft:
     def _receive_of_my_term(self, sender: NodeId, message: RaftMessage) -> None:
         state = self.state
         match message:
-            case Append() | Heartbeat():
+            case Append():
                 election.on_leader_heard(state, sender)
-                if isinstance(message, Append):
-                    replication.on_append(state, sender, message)
-                else:
-                    replication.on_heartbeat(state, sender, message)
+                replication.on_append(state, sender, message)
+            case Heartbeat():
+                election.on_leader_heard(state, sender)
+                replication.on_heartbeat(state, sender, message)
+            case AppendReply() if sender in state.progress:
+                replication.on_append_reply(state, sender, message)
+            case HeartbeatReply() if sender in state.progress:
+                replication.on_heartbeat_reply(state, sender, message)
+            case InstallSnapshot():
+                election.on_leader_heard(state, sender)
+                snapshots.on_install_snapshot(state, sender, message)
+            case InstallSnapshotReply() if sender in state.progress:
+                snapshots.on_install_reply(state, sender, message)
             case Vote():
                 election.on_vote(state, sender, message)
             case VoteReply():
                 election.on_vote_reply(state, sender, message)
-            case AppendReply() if state.role is Role.LEADER:
-                replication.on_append_reply(state, sender, message)
-            case HeartbeatReply() if state.role is Role.LEADER:
-                replication.on_heartbeat_reply(state, sender, message)
+            case TimeoutNow():
+                election.on_timeout_now(state)
             case _:
-                pass  # a reply to a role that is over, or a refused pre-vote of this term
+                pass  # a reply to a role that is over or from who is no member, or a refused pre-vote of this term
 
     def ready(self) -> Ready | None:
         state = self.state
@@ -152,41 +209,43 @@ class Raft:
             replication.begin_read_round(state)
             replication.replicate(state)
         record = self._record()
-        committed = [
-            Committed(e.index, e.term, e.data)
-            for e in state.log.between(state.applied + 1, min(state.commit, state.applied + COMMITTED_MAX))
-        ]
-        applied = committed[-1].index if committed else state.applied
+        out = state.out
+        applied = state.applied if out.install is None else out.install.index
+        committed: list[Committed] = []
+        if applied < state.commit:
+            last = min(state.commit, applied + state.limits.committed_max)
+            committed = [Committed(e.index, e.term, e.data) for e in state.log.between(applied + 1, last)]
+            applied = Index(last)
         leadership = Leadership(
             state.role, state.term, state.leader, state.role is Role.LEADER and applied >= state.term_start
         )
-        if not (record or committed or state.out or leadership != self._announced):
-            return None
-        if leadership.serving and (self._announced is None or not self._announced.serving):
-            state.note(Code.SERVING, start=state.term_start)
-        out, state.out = state.out, type(state.out)()
-        self._outstanding = Ready(
-            now=out.now,
-            record=record,
-            messages=out.after,
-            committed=committed,
-            placed=out.placed,
-            refused=out.refused,
-            reads=out.reads,
-            leadership=leadership if leadership != self._announced else None,
-            notes=out.notes,
-        )
+        if leadership == self._announced:
+            if not (record or committed or out):
+                return None
+            changed = None
+        else:
+            changed = leadership
+            if leadership.serving and (self._announced is None or not self._announced.serving):
+                state.note(Code.SERVING, start=state.term_start)
+        state.out = type(out)()
         self._announced = leadership
+        self._outstanding = Ready(
+            out.now, record, out.after, out.install, committed, out.placed, out.refused, out.transferred, out.reads,
+            changed, out.notes,
+        )  # fmt: skip
         return self._outstanding
 
     def _record(self) -> Record | None:
         state = self.state
-        self._outstanding_hard = state.hard_state
-        hard = encode_hard_state(state.hard_state) if state.hard_state != state.durable else None
+        hard = self._outstanding_hard = state.hard_state
         truncate_from, entries = state.log.take_unstable()
-        if hard is None and truncate_from is None and not entries:
+        changed = hard != state.durable or state.probe_due
+        if not changed and truncate_from is None and not entries and not state.snapshot_unsaved:
             return None
-        return Record(hard, truncate_from, entries)
+        state.written_ns = state.now_ns
+        snapshot = state.snapshot if state.snapshot_unsaved else None
+        state.snapshot_unsaved = state.probe_due = False
+        return Record(encode_hard_state(hard) if changed else None, truncate_from, entries, snapshot)
 
     def advance(self) -> None:
         """The own vote and the own entries count from here on, if they still stand."""
@@ -196,6 +255,8 @@ class Raft:
         self._outstanding = None
         if done.committed:
             state.applied = done.committed[-1].index
+        elif done.install is not None:
+            state.applied = done.install.index
         if done.record is None:
             return
         state.durable = self._outstanding_hard
@@ -212,17 +273,24 @@ class Raft:
     def status(self) -> Status:
         state = self.state
         return Status(
-            state.me,
-            state.role,
-            state.term,
-            state.leader,
-            state.serving,
-            state.log.last_index,
-            state.commit,
-            state.applied,
-            state.peers_view(),
+            me=state.me,
+            role=state.role,
+            term=state.term,
+            leader=state.leader,
+            serving=state.serving,
+            last_index=state.log.last_index,
+            commit=state.commit,
+            applied=state.applied,
+            first_index=state.log.first_index,
+            membership=state.membership,
+            transferring_to=state.transfer.to if state.transfer else None,
+            peers=state.peers_view(),
         )
 
     def invariants(self) -> None:
         """Raises InvariantViolated when the state contradicts itself."""
         self.state.invariants()
+
+    def invariants_at_rest(self) -> None:
+        """The same, for what costs too much to be looked at after every step."""
+        self.state.invariants_at_rest()

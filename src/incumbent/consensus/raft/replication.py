@@ -4,35 +4,51 @@ from __future__ import annotations
 
 from typing import Final
 
-from incumbent.consensus.api import Entry, Placed, Role
+from incumbent.consensus.api import Entry, Placed, Role, Why
 from incumbent.consensus.quorum import reached
+from incumbent.consensus.raft import membership, snapshots, transfer
 from incumbent.consensus.raft.messages import Append, AppendReply, Heartbeat, HeartbeatReply
 from incumbent.consensus.raft.notes import Code
-from incumbent.consensus.raft.progress import Mode
+from incumbent.consensus.raft.progress import Mode, Progress
 from incumbent.consensus.raft.state import State
 from incumbent.errors import invariant
 from incumbent.ids import Index, NodeId, RequestId, Term
 
-APPEND_ENTRIES_MAX: Final = 512
-APPEND_BYTES_MAX: Final = 1024 * 1024
-"""An append holds at most this much, or one entry."""
-UNCOMMITTED_MAX: Final = 65_536
+ROUND_TRIPS_PER_TIMEOUT: Final = 10
+"""With adaptive timing the minimum election timeout is this many round trips."""
 
 
 def propose(state: State, request: RequestId, data: bytes) -> None:
-    if state.role is not Role.LEADER or state.log.last_index - state.commit >= UNCOMMITTED_MAX:
-        state.note(Code.PROPOSAL_REFUSED, request=request, leader=state.leader)
-        state.out.refused.append(request)
+    why = _cannot_propose(state)
+    if why is not None:
+        state.note(Code.PROPOSAL_REFUSED, request=request, leader=state.leader, why=why.value)
+        state.out.refuse(request, why)
         return
     index = Index(state.log.last_index + 1)
     state.log.append([Entry(index, state.term, data)])
+    state.uncommitted_bytes += len(data)
     state.out.placed.append(Placed(request, index, state.term))
+
+
+def _cannot_propose(state: State) -> Why | None:
+    if state.role is not Role.LEADER:
+        return Why.NOT_LEADER
+    if state.transfer is not None:
+        return Why.TRANSFERRING
+    limits = state.limits
+    if (
+        state.log.last_index - state.commit >= limits.uncommitted_entries_max
+        or state.uncommitted_bytes >= limits.uncommitted_bytes_max
+    ):
+        return Why.OVERLOADED
+    return None
 
 
 def request_read(state: State, request: RequestId) -> None:
     if state.role is not Role.LEADER or state.reads.full:
-        state.note(Code.READ_REFUSED, request=request, leader=state.leader)
-        state.out.refused.append(request)
+        why = Why.OVERLOADED if state.role is Role.LEADER else Why.NOT_LEADER
+        state.note(Code.READ_REFUSED, request=request, leader=state.leader, why=why.value)
+        state.out.refuse(request, why)
         return
     if state.commit < state.term_start:
         state.note(Code.READ_WAITS, request=request, start=state.term_start)
@@ -45,53 +61,108 @@ def request_read(state: State, request: RequestId) -> None:
 def replicate(state: State) -> None:
     """Send every follower what it lacks and may be sent, and the commit index when no append carries it: whoever waits at
     a follower would else wait for the next heartbeat. Called once per ready(): that is what batches."""
+    last, commit = state.log.last_index, state.commit
     for peer, progress in state.progress.items():
-        while progress.next <= state.log.last_index and progress.may_send():
-            _send_append(state, peer)
-        if min(state.commit, progress.match) > progress.commit_sent:
-            _send_heartbeat(state, peer)
+        if progress.next <= last:
+            while progress.next <= last and progress.may_send(state.limits):
+                if progress.mode is Mode.SNAPSHOT or progress.next <= state.log.forgotten:
+                    snapshots.send_piece(state, peer, progress)
+                else:
+                    _send_append(state, peer, progress)
+        if progress.commit_sent < commit and progress.commit_sent < progress.match:
+            _send_heartbeat(state, peer, progress)
 
 
 def begin_read_round(state: State) -> None:
     """Put what waits into a round, once the own term has committed (before that the commit index may be too old)."""
     if state.commit >= state.term_start and state.reads.begin(state.me, state.commit):
-        heartbeat(state)
+        _beat(state)
         state.out.reads.extend(state.reads.confirmed(state.membership))
 
 
-def heartbeat(state: State) -> None:
-    for peer in state.progress:
-        _send_heartbeat(state, peer)
-    state.heartbeat_ns = state.now_ns + state.timing.heartbeat_ns
+def on_heartbeat_timeout(state: State) -> None:
+    """Everything that a leader does at every heartbeat interval."""
+    _measure(state)
+    _rank(state)
+    _beat(state)
+    state.heartbeat_ns = state.now_ns + state.heartbeat_interval_ns
+    if state.now_ns - state.written_ns >= state.election_min_ns:
+        state.probe_due = True
+    if state.membership.witnesses:
+        advance_commit(state)  # a data voter may have become unreachable, so that the witness counts
+    transfer.prefer(state)
 
 
-def _send_heartbeat(state: State, peer: NodeId) -> None:
-    progress = state.progress[peer]
-    progress.commit_sent = max(progress.commit_sent, min(state.commit, progress.match))
-    state.out.send_now(peer, Heartbeat(state.term, min(state.commit, progress.match), state.reads.number))
+def _measure(state: State) -> None:
+    """The worst voter's round trip, with a margin; and the timeouts that follow from it."""
+    voting = state.membership.voting
+    state.round_trip_ns = max(
+        (
+            p.round_trip_ns + 4 * p.round_trip_deviation_ns
+            for peer, p in state.progress.items()
+            if peer in voting
+        ),
+        default=0,
+    )
+    follow_round_trips(state)
 
 
-def _send_append(state: State, peer: NodeId) -> None:
-    progress = state.progress[peer]
+def follow_round_trips(state: State) -> None:
+    timing = state.timing
+    if timing.adaptive_max_ns > timing.election_timeout_min_ns:
+        wanted_ns = ROUND_TRIPS_PER_TIMEOUT * state.round_trip_ns
+        state.election_min_ns = min(max(wanted_ns, timing.election_timeout_min_ns), timing.adaptive_max_ns)
+
+
+def _rank(state: State) -> None:
+    """Who has most comes first, then who should lead."""
+    electable = state.membership.electable
+    order = sorted(
+        (peer for peer in state.progress if peer in electable),
+        key=lambda peer: (-state.progress[peer].match, -state.progress[peer].priority, peer),
+    )
+    for rank, peer in enumerate(order):
+        state.progress[peer].rank = rank
+
+
+def _beat(state: State) -> None:
+    for peer, progress in state.progress.items():
+        _send_heartbeat(state, peer, progress)
+
+
+def _send_heartbeat(state: State, peer: NodeId, progress: Progress) -> None:
+    commit = min(state.commit, progress.match)
+    progress.commit_sent = max(progress.commit_sent, commit)
+    state.out.send_now(
+        peer,
+        Heartbeat(state.term, commit, state.reads.number, progress.rank, state.now_ns, state.round_trip_ns),
+    )
+
+
+def _send_append(state: State, peer: NodeId, progress: Progress) -> None:
     previous = Index(progress.next - 1)
     term = state.log.term_at(previous)
     invariant(term is not None, "the entry before the next one is in the log", next=progress.next)
-    entries = _batch(state, progress.next)
+    entries, size = _batch(state, progress.next)
+    if peer in state.membership.witnesses:
+        entries = tuple([Entry(e.index, e.term, None, e.tag) for e in entries])
     last = Index(previous + len(entries))
-    sequence = progress.sent(last, len(entries), state.now_ns)
+    sequence = progress.sent(last, len(entries), size, state.now_ns)
     progress.commit_sent = max(progress.commit_sent, min(state.commit, last))
     state.out.send_now(peer, Append(state.term, previous, term or Term(0), entries, state.commit, sequence))
 
 
-def _batch(state: State, first: Index) -> tuple[Entry, ...]:
+def _batch(state: State, first: Index) -> tuple[tuple[Entry, ...], int]:
+    """What one append holds from `first` on, and its bytes."""
+    limits = state.limits
+    entries = state.log.between(first, first + limits.append_entries_max - 1)
     size = 0
-    entries: list[Entry] = []
-    for entry in state.log.between(first, first + APPEND_ENTRIES_MAX - 1):
-        size += len(entry.data or b"")
-        if entries and size > APPEND_BYTES_MAX:
-            break
-        entries.append(entry)
-    return tuple(entries)
+    for count, entry in enumerate(entries):
+        grown = size + len(entry.data or entry.tag)
+        if count and grown > limits.append_bytes_max:
+            return tuple(entries[:count]), size
+        size = grown
+    return tuple(entries), size
 
 
 def on_append_reply(state: State, sender: NodeId, message: AppendReply) -> None:
@@ -105,6 +176,7 @@ def on_append_reply(state: State, sender: NodeId, message: AppendReply) -> None:
         )
         if progress.accepted(message.index):
             advance_commit(state)
+            transfer.on_progress(state, sender)
     elif message.refused_prev > progress.match and message.sequence >= progress.fresh_sequence:
         progress.back_to(_next_after_refusal(state, message))
     elif message.refused_prev <= progress.match and message.sequence > progress.match_sequence:
@@ -131,43 +203,64 @@ def _next_after_refusal(state: State, message: AppendReply) -> Index:
 def on_heartbeat_reply(state: State, sender: NodeId, message: HeartbeatReply) -> None:
     progress = state.progress[sender]
     progress.heard_ns = state.now_ns
-    state.reads.answer(sender, message.round)
-    state.out.reads.extend(state.reads.confirmed(state.membership))
-    quiet = state.now_ns - progress.sent_ns >= state.timing.heartbeat_ns
-    if progress.match < state.log.last_index and quiet:
+    progress.priority = message.priority
+    if 0 < message.sent_ns <= state.now_ns:
+        progress.measured(state.now_ns - message.sent_ns)
+    if message.round:
+        state.reads.answer(sender, message.round)
+        state.out.reads.extend(state.reads.confirmed(state.membership))
+    if progress.match < state.log.last_index and state.now_ns - progress.sent_ns >= state.timing.heartbeat_ns:
         progress.unanswered()  # replicate() sends again
 
 
 def advance_commit(state: State) -> None:
     """The highest index that a quorum holds durably, if it is of the own term (Raft section 5.4.2, figure 8)."""
-    durable = {peer: progress.match for peer, progress in state.progress.items()} | {
-        state.me: state.log.stable
-    }
+    durable = {peer: progress.match for peer, progress in state.progress.items()}
+    durable[state.me] = state.log.stable
+    if state.membership.witnesses and membership.data_voters_suffice(state):
+        for witness in state.membership.witnesses:
+            durable[witness] = Index(0)
     candidate = Index(reached(state.membership, durable))
     if candidate <= state.commit:
         return
     if state.log.term_at(candidate) != state.term:
         state.note(Code.COMMIT_WAITS_FOR_OWN_TERM, index=candidate)
         return
-    state.commit = candidate
+    _commit(state, candidate)
+
+
+def _commit(state: State, index: Index) -> None:
+    if state.uncommitted_bytes:
+        first = max(state.commit, state.term_start) + 1
+        state.uncommitted_bytes -= sum(len(e.data or b"") for e in state.log.between(first, index))
+    state.commit = index
+    membership.on_commit(state)
 
 
 # --- the follower's side -------------------------------------------------------------------------------------------
 
 
 def on_append(state: State, sender: NodeId, message: Append) -> None:
-    previous = message.prev_index
-    mine = state.log.term_at(previous)
-    if mine != message.prev_term:
-        conflict = Term(0) if mine is None else mine
-        hint = Index(state.log.last_index + 1) if mine is None else state.log.first_index_of(mine, previous)
-        state.note(Code.APPEND_REFUSED, prev=previous, hint=hint, conflict=conflict)
-        reply = AppendReply(state.term, False, hint, message.sequence, conflict, previous)
-        state.out.send_after(sender, reply)
-        return
-    _store(state, message.entries)
-    last_new = Index(previous + len(message.entries))
-    state.commit = max(state.commit, min(message.commit, last_new))
+    previous, entries = message.prev_index, message.entries
+    log = state.log
+    if previous < log.forgotten:
+        # Everything up to there is committed, so it agrees.
+        entries = entries[log.forgotten - previous :]
+        previous = min(log.forgotten, Index(previous + len(message.entries)))
+    else:
+        mine = log.term_at(previous)
+        if mine != message.prev_term:
+            conflict = Term(0) if mine is None else mine
+            hint = Index(log.last_index + 1) if mine is None else log.first_index_of(mine, previous)
+            state.note(Code.APPEND_REFUSED, prev=previous, hint=hint, conflict=conflict)
+            reply = AppendReply(state.term, False, hint, message.sequence, conflict, previous)
+            state.out.send_after(sender, reply)
+            return
+    if entries:
+        _store(state, entries)
+    last_new = Index(previous + len(entries))
+    if state.commit < message.commit:
+        state.commit = max(state.commit, min(message.commit, last_new))
     state.out.send_after(sender, AppendReply(state.term, True, last_new, message.sequence))
 
 
@@ -180,11 +273,16 @@ def _store(state: State, entries: tuple[Entry, ...]) -> None:
         if mine is not None:
             invariant(entry.index > state.commit, "what is committed is never truncated", at=entry.index)
             state.note(Code.APPEND_CONFLICT, at=entry.index, mine=mine, theirs=entry.term)
-            state.log.truncate(entry.index)
-        state.log.append(entries[position:])
+            state.truncate(entry.index)
+        state.append(entries[position:])
         return
 
 
 def on_heartbeat(state: State, sender: NodeId, message: Heartbeat) -> None:
-    state.commit = max(state.commit, min(message.commit, state.log.last_index))
-    state.out.send_after(sender, HeartbeatReply(state.term, message.round))
+    if state.commit < message.commit:
+        state.commit = max(state.commit, min(message.commit, state.log.last_index))
+    state.rank = message.rank
+    if message.round_trip_ns != state.round_trip_ns:
+        state.round_trip_ns = message.round_trip_ns
+        follow_round_trips(state)
+    state.out.send_after(sender, HeartbeatReply(state.term, message.round, message.sent_ns, state.priority))

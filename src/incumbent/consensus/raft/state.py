@@ -1,32 +1,88 @@
-"""The state of one Raft voter, and the only places where its role changes. PURE.
+"""The state of one Raft voter, and the only places where its role and its membership change. PURE.
 
 Invariants stand on the fields they bind; `invariants()` checks them and is called by the simulator after every step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
+from typing import NamedTuple
 
-from incumbent.consensus.api import Entry, Membership, Note, Role, Saved, Timing
+from incumbent.consensus.api import (
+    Entry,
+    Membership,
+    Note,
+    ReplicaLimits,
+    Role,
+    Saved,
+    Snapshot,
+    Timing,
+    Why,
+)
 from incumbent.consensus.log import Log
 from incumbent.consensus.outbox import Outbox
-from incumbent.consensus.raft.messages import HardState, Vote, decode_hard_state
+from incumbent.consensus.raft.messages import (
+    HardState,
+    PreVote,
+    Vote,
+    decode_hard_state,
+    decode_membership,
+    encode_membership,
+)
 from incumbent.consensus.raft.notes import Code
 from incumbent.consensus.raft.progress import Progress
 from incumbent.consensus.reads import ReadRounds
 from incumbent.errors import invariant
-from incumbent.ids import Index, NodeId, Term
+from incumbent.ids import Index, NodeId, RequestId, Term
+
+
+class Configured(NamedTuple):
+    """From `index` on (it is in force as soon as it is in the log), this is the membership."""
+
+    index: Index  # type: ignore[assignment]  # a field, not tuple.index()
+    membership: Membership
+
+
+class Parked(NamedTuple):
+    """A pre-vote that will be granted if news of the leader's death comes in time, and else refused."""
+
+    request: PreVote
+    until_ns: int
+
+
+class Transfer(NamedTuple):
+    request: RequestId | None  # None: the leader's own wish
+    to: NodeId
+    term: Term  # in which it was asked for
+    until_ns: int  # when it has failed
+
+
+@dataclass(slots=True)
+class Incoming:
+    """A snapshot that a leader is sending."""
+
+    leader_term: Term  # a piece of another term is not put to it
+    index: Index
+    index_term: Term
+    size: int
+    state: bytearray = field(default_factory=bytearray)  # never longer than `size`
 
 
 @dataclass(slots=True)
 class State:
     me: NodeId
-    membership: Membership
     random: Random
     timing: Timing
+    limits: ReplicaLimits
+    priority: int
     log: Log
+    configured: list[
+        Configured
+    ]  # never empty; the last one counts. Rising indexes, the first <= log.snapshot
+    membership: Membership  # the last of `configured`
     durable: HardState  # what the disk holds; term never above `term`
     now_ns: int  # of the event being handled
     term: Term  # never decreases, also over restarts once it was durable
@@ -35,11 +91,21 @@ class State:
     leader: NodeId | None = None  # of `term`; may be forgotten, never exchanged for another
     commit: Index = Index(0)  # never decreases; <= log.last_index
     applied: Index = Index(0)  # never decreases; <= commit
+    snapshot: Snapshot | None = None  # the newest; its index is log.snapshot
+    snapshot_crc: int = 0  # of its state
+    snapshot_unsaved: bool = False  # the next record holds it
+    incoming: Incoming | None = None
     heard_ns: int | None = None  # last contact with `leader`; None = none since it was forgotten
     election_ns: int = 0  # when a voter that does not lead campaigns
+    election_min_ns: int = 0  # the minimum election timeout, perhaps stretched with the round trips
+    round_trip_ns: int = 0  # as the last leader measured it; 0 = not known
+    rank: int = 0  # my place in the succession, as the last leader told it
     hint: tuple[NodeId, int] | None = None  # the leader that was last said to be gone, and when
-    hint_retries: int = 0  # short retries left after a PeerLost hint
+    hint_retries: int = 0  # campaigns in quick succession that are left after a hint
+    parked: dict[NodeId, Parked] = field(default_factory=dict)  # by candidate; only of members
     votes: dict[NodeId, bool] = field(default_factory=dict)  # of the campaign going on
+    written_ns: int = 0  # when the disk last did something
+    transfer: Transfer | None = None  # asked of this node, as long as it is not decided
     checked: tuple[Term, Index, Index] = (
         Term(0),
         Index(0),
@@ -47,44 +113,73 @@ class State:
     )  # (term, commit, applied) when last checked
     # Leader only:
     term_start: Index = Index(0)  # the no-op of this term
-    progress: dict[NodeId, Progress] = field(default_factory=dict)
+    progress: dict[NodeId, Progress] = field(default_factory=dict)  # of everyone else, in one fixed order
     heartbeat_ns: int = 0
     quorum_check_ns: int = 0
+    preemption_ns: int = 0  # not before this is leadership given to a voter of higher priority
+    uncommitted_bytes: int = 0  # of the proposals in the log past `commit`
+    probe_due: bool = (
+        False  # nothing was written for long: write something, to see that the disk still answers
+    )
     reads: ReadRounds = field(default_factory=ReadRounds)
     out: Outbox = field(default_factory=Outbox)
 
     @classmethod
     def resume(
-        cls, me: NodeId, membership: Membership, saved: Saved, *, random: Random, now_ns: int, timing: Timing
+        cls,
+        me: NodeId,
+        membership: Membership,
+        saved: Saved,
+        *,
+        random: Random,
+        now_ns: int,
+        timing: Timing,
+        limits: ReplicaLimits,
+        priority: int,
     ) -> State:
         """A follower with what the disk remembers; never in an old leadership."""
         hard = decode_hard_state(saved.hard_state)
+        snapshot = saved.snapshot
+        index, index_term = (snapshot.index, snapshot.term) if snapshot else (Index(0), Term(0))
         state = cls(
             me=me,
-            membership=membership,
             random=random,
             timing=timing,
-            log=Log(saved.entries),
+            limits=limits,
+            priority=priority,
+            log=Log(saved.entries, index, index_term),
+            configured=[Configured(index, snapshot.membership if snapshot else membership)],
+            membership=membership,
             durable=hard,
             now_ns=now_ns,
             term=hard.term,
             vote=hard.vote,
+            commit=index,
+            snapshot=snapshot,
+            snapshot_crc=zlib.crc32(snapshot.state) if snapshot else 0,
+            election_min_ns=timing.election_timeout_min_ns,
+            written_ns=now_ns,
         )
+        state.out.install = snapshot
+        state._configure(state.log.between(index + 1, state.log.last_index))
         state.reset_election_timer()
         return state
-
-    @property
-    def peers(self) -> list[NodeId]:
-        """Every other voter, in one fixed order."""
-        return sorted(self.membership.voters - {self.me})
 
     @property
     def serving(self) -> bool:
         return self.role is Role.LEADER and self.applied >= self.term_start
 
     @property
+    def electable(self) -> bool:
+        return self.me in self.membership.electable
+
+    @property
     def hard_state(self) -> HardState:
         return HardState(self.term, self.vote)
+
+    def peers(self) -> list[NodeId]:
+        """Everyone else whose vote counts, in one fixed order."""
+        return sorted(self.membership.voting - {self.me})
 
     def note(self, code: Code, **facts: object) -> None:
         self.out.notes.append(Note(code.value, {"term": self.term, **facts}))
@@ -97,17 +192,68 @@ class State:
         return (
             self.leader is not None
             and self.heard_ns is not None
-            and self.now_ns - self.heard_ns < self.timing.election_timeout_min_ns
+            and self.now_ns - self.heard_ns < self.election_min_ns
         )
 
     def reset_election_timer(self) -> None:
-        low, high = self.timing.election_timeout_min_ns, self.timing.election_timeout_max_ns
-        self.election_ns = self.now_ns + self.random.randrange(low, high)
+        timing, low_ns = self.timing, self.election_min_ns
+        span_ns = timing.election_timeout_max_ns - timing.election_timeout_min_ns
+        if low_ns != timing.election_timeout_min_ns:
+            span_ns = span_ns * low_ns // timing.election_timeout_min_ns
+        self.election_ns = self.now_ns + low_ns + int(self.random.random() * span_ns)
         self.hint_retries = 0
+
+    @property
+    def heartbeat_interval_ns(self) -> int:
+        return self.timing.heartbeat_ns * self.election_min_ns // self.timing.election_timeout_min_ns
 
     def up_to_date(self, last_index: Index, last_term: Term) -> bool:
         """Whether a candidate's log is at least as up to date as mine (Raft section 5.4.1)."""
         return (last_term, last_index) >= (self.log.last_term, self.log.last_index)
+
+    # --- the log and the membership in it ------------------------------------------------------------------------
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Put entries at the end of the log. A membership is in force from here on (Raft section 6)."""
+        self.log.append(entries)
+        self._configure(entries)
+
+    def _configure(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            if entry.tag:
+                self.configured.append(Configured(entry.index, decode_membership(entry.tag)))
+        self.use_last_membership()
+
+    def truncate(self, first: Index) -> None:
+        """Delete entries; a membership that goes with them restores the one before."""
+        self.log.truncate(first)
+        while self.configured[-1].index >= first:
+            self.note(Code.MEMBERSHIP_RESTORED, at=self.configured.pop().index)
+        self.use_last_membership()
+
+    def use_last_membership(self) -> None:
+        membership = self.configured[-1].membership
+        changed = membership != self.membership
+        self.membership = membership
+        if not changed:
+            return
+        if self.role is Role.LEADER:
+            others = sorted(membership.everyone - {self.me})
+            fresh = self.log.last_index  # who is new is sent the last entry first: it tells what the newcomer lacks
+            self.progress = {peer: self.progress.get(peer) or Progress(fresh, self.now_ns) for peer in others}
+        elif self.role is not Role.FOLLOWER and not self.electable:
+            self.end_campaign()
+
+    def membership_at(self, index: Index) -> Membership:
+        """The membership that was in force at an index that is not forgotten."""
+        return next(c.membership for c in reversed(self.configured) if c.index <= index)
+
+    def take_snapshot(self, snapshot: Snapshot) -> None:
+        """From now on this one is kept and sent; the next record holds it."""
+        self.snapshot, self.snapshot_crc, self.snapshot_unsaved = snapshot, zlib.crc32(snapshot.state), True
+        later = [c for c in self.configured if c.index > snapshot.index]
+        self.configured = [Configured(snapshot.index, snapshot.membership), *later]
+        self.use_last_membership()
 
     # --- the only places where the role changes ------------------------------------------------------------------
 
@@ -117,13 +263,16 @@ class State:
         invariant(term >= self.term, "terms never fall", mine=self.term, theirs=term)
         self.note(why, was=self.role.value, to=term)
         if self.role is Role.LEADER:
-            self.out.refused.extend(self.reads.drop_all())
+            for request in self.reads.drop_all():
+                self.out.refuse(request, Why.NOT_LEADER)
             self.progress = {}
+            self.uncommitted_bytes, self.probe_due = 0, False
         if term > self.term:
             self.term, self.vote = term, None
+            self.incoming = None
             self.forget_leader()
         if self.role is not Role.FOLLOWER:
-            self._end_campaign()
+            self.end_campaign()
             self.forget_leader()
             self.reset_election_timer()
 
@@ -133,11 +282,13 @@ class State:
         invariant(self.leader in (None, leader), "one leader per term", known=self.leader, other=leader)
         if self.leader is None:
             self.note(Code.LEADER_HEARD, was=self.role.value, leader=leader)
-        self._end_campaign()
-        self.leader, self.heard_ns = leader, self.now_ns
+            self.leader = leader
+        if self.role is not Role.FOLLOWER:
+            self.end_campaign()
+        self.heard_ns = self.now_ns
         self.reset_election_timer()
 
-    def _end_campaign(self) -> None:
+    def end_campaign(self) -> None:
         self.role, self.votes = Role.FOLLOWER, {}
         # A request that has not left yet speaks of a log which the leader just heard may cut before it is durable.
         self.out.withdraw(Vote)
@@ -147,14 +298,18 @@ class State:
 
     def become_pre_candidate(self) -> None:
         invariant(self.role is not Role.LEADER, "a leader does not campaign", term=self.term)
+        invariant(self.electable, "only who may lead campaigns", me=self.me)
         self.role = Role.PRE_CANDIDATE
         self.forget_leader()
         self.votes = {self.me: True}  # nothing to persist: a pre-vote promises nothing
 
     def become_candidate(self) -> None:
-        invariant(self.role is Role.PRE_CANDIDATE, "a pre-vote comes first", role=self.role)
+        invariant(self.role is not Role.LEADER, "a leader does not campaign", term=self.term)
+        invariant(self.electable, "only who may lead campaigns", me=self.me)
         self.role = Role.CANDIDATE
         self.term, self.vote = Term(self.term + 1), self.me
+        self.incoming = None
+        self.forget_leader()
         self.votes = {}  # the own vote counts once it is durable
 
     def become_leader(self) -> None:
@@ -164,47 +319,78 @@ class State:
         )
         self.role, self.leader, self.heard_ns = Role.LEADER, self.me, None
         self.votes = {}
+        self.parked = {}
         last = self.log.last_index
-        self.progress = {peer: Progress(Index(last + 1), self.now_ns) for peer in self.peers}
+        others = sorted(self.membership.everyone - {self.me})
+        self.progress = {peer: Progress(Index(last + 1), self.now_ns) for peer in others}
         self.term_start = Index(last + 1)
         self.reads = ReadRounds()
         self.heartbeat_ns = self.now_ns
-        self.quorum_check_ns = self.now_ns + self.timing.election_timeout_min_ns
-        self.log.append([Entry(self.term_start, self.term, None)])  # the no-op: Raft section 8
+        self.quorum_check_ns = self.now_ns + self.election_min_ns
+        self.preemption_ns = self.now_ns + self.timing.preemption_delay_ns
+        self.uncommitted_bytes = 0
+        self.append([Entry(self.term_start, self.term, None)])  # the no-op: Raft section 8
         self.note(Code.BECAME_LEADER, start=self.term_start)
 
     # -------------------------------------------------------------------------------------------------------------
 
     def invariants(self) -> None:
         """Stop the node when its state contradicts itself, or what it was when this was last called."""
+        log, durable = self.log, self.durable
         before, self.checked = self.checked, (self.term, self.commit, self.applied)
-        invariant(self.term >= before[0], "the term never falls", before=before[0])
-        invariant(self.commit >= before[1], "the commit index never falls", before=before[1])
-        invariant(self.applied >= before[2], "the applied index never falls", before=before[2])
-        invariant(self.term >= self.durable.term, "the term is never below the durable one")
+        if not (before[0] <= self.term and before[1] <= self.commit and before[2] <= self.applied):
+            invariant(False, "term, commit and applied never fall", before=before, now=self.checked)
+        if not log.forgotten <= log.snapshot <= self.commit <= log.last_index:
+            invariant(
+                False,
+                "forgotten <= snapshot <= commit <= last",
+                forgotten=log.forgotten,
+                snapshot=log.snapshot,
+                commit=self.commit,
+                last=log.last_index,
+            )
+        invariant(self.applied <= self.commit, "applied <= commit")
+        invariant(durable.term <= self.term, "the term is never below the durable one")
         invariant(
-            self.durable.term < self.term or self.durable.vote in (None, self.vote),
+            durable.term < self.term or durable.vote is None or durable.vote == self.vote,
             "a durable vote stands for its term",
         )
+        invariant(log.stable <= log.last_index, "stable <= last")
+        invariant(log.last_term <= self.term, "no entry is of a later term")
+        invariant(self.membership is self.configured[-1].membership, "the last membership is in force")
+        if self.role is not Role.LEADER:
+            invariant(self.leader != self.me, "only a leader follows itself")
+            return
+        invariant(self.leader == self.me and self.vote == self.me, "a leader voted for itself and knows it")
+        for progress in self.progress.values():
+            if not progress.match < progress.next <= log.last_index + 1:
+                invariant(False, "match < next <= last + 1", progress=progress)
+
+    def invariants_at_rest(self) -> None:
+        """What costs too much to be looked at after every step."""
         invariant(
-            self.applied <= self.commit <= self.log.last_index,
-            "applied <= commit <= last",
-            applied=self.applied,
-            commit=self.commit,
-            last=self.log.last_index,
+            [c.index for c in self.configured] == sorted({c.index for c in self.configured}),
+            "memberships are ordered",
+            configured=self.configured,
         )
-        invariant(self.log.stable <= self.log.last_index, "stable <= last")
-        invariant(self.log.last_term <= self.term, "no entry is of a later term", last=self.log.last_term)
-        if self.role is Role.LEADER:
+        for index, membership in self.configured[1:]:
+            tags = [entry.tag for entry in self.log.between(index, index)]
             invariant(
-                self.leader == self.me and self.vote == self.me, "a leader voted for itself and knows it"
+                tags in ([], [encode_membership(membership)]),
+                "a membership stands in the log",
+                at=index,
             )
-            invariant(self.log.term_at(self.term_start) == self.term, "the term's no-op stands in the log")
-            for peer, progress in self.progress.items():
-                invariant(progress.match < progress.next, "match < next", peer=peer)
-                invariant(progress.match <= self.log.last_index, "nobody matches past the log", peer=peer)
-        else:
-            invariant(self.leader != self.me, "only a leader follows itself", role=self.role)
+        invariant(len(self.parked) <= len(self.membership.everyone), "parked pre-votes are bounded")
+        if self.incoming is not None:
+            invariant(len(self.incoming.state) <= self.incoming.size, "no snapshot is longer than it says")
+        if self.role is Role.LEADER:
+            invariant(self.log.term_at(self.term_start) in (self.term, None), "the term's no-op stands")
+            invariant(set(self.progress) == self.membership.everyone - {self.me}, "a leader knows everyone")
+            for progress in self.progress.values():
+                invariant(
+                    progress.in_flight_bytes == sum(size for _, size in progress.in_flight),
+                    "bytes in flight are counted",
+                )
 
     def peers_view(self) -> Mapping[NodeId, Mapping[str, object]]:
         return {peer: progress.view() for peer, progress in self.progress.items()}

@@ -1,0 +1,134 @@
+"""Forgetting the log's beginning, and sending who lacks it a snapshot instead. PURE. Raft section 7, figure 13.
+
+A snapshot travels piece by piece, one in flight per follower, each with a checksum, the whole with another. A piece that is
+lost or damaged is sent again from where the receiver stands. Nothing of it is durable before all of it is.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+from incumbent.consensus.api import Snapshot
+from incumbent.consensus.raft.messages import AppendReply, InstallSnapshot, InstallSnapshotReply
+from incumbent.consensus.raft.notes import Code
+from incumbent.consensus.raft.progress import Mode, Progress
+from incumbent.consensus.raft.state import Configured, Incoming, State
+from incumbent.errors import invariant
+from incumbent.ids import Index, NodeId
+
+
+def on_snapshot_taken(state: State, index: Index, machine_state: bytes) -> None:
+    """The machine's state after `index` stands for all entries up to there."""
+    if not state.log.snapshot < index <= state.applied:
+        state.note(Code.SNAPSHOT_REFUSED, at=index, applied=state.applied, newest=state.log.snapshot)
+        return
+    term = state.log.term_at(index)
+    invariant(term is not None, "what is applied and not in a snapshot is in the log", index=index)
+    assert term is not None
+    state.take_snapshot(Snapshot(index, term, state.membership_at(index), machine_state))
+    state.log.compact(index, state.limits.compaction_tail)
+    state.note(Code.SNAPSHOT_TAKEN, at=index, bytes=len(machine_state))
+
+
+# --- the leader's side ---------------------------------------------------------------------------------------------
+
+
+def send_piece(state: State, peer: NodeId, progress: Progress) -> None:
+    """What `peer` lacks is forgotten here: send the next piece of a snapshot."""
+    if progress.mode is not Mode.SNAPSHOT:
+        newest = state.snapshot
+        invariant(newest is not None, "what is forgotten is in a snapshot", peer=peer)
+        assert newest is not None
+        if peer in state.membership.witnesses:
+            newest = Snapshot(newest.index, newest.term, newest.membership, b"")
+        progress.to_snapshot(newest, zlib.crc32(b"") if not newest.state else state.snapshot_crc)
+        state.note(Code.SNAPSHOT_SENT, to=peer, at=newest.index, bytes=len(newest.state))
+    snapshot = progress.snapshot
+    assert snapshot is not None
+    chunk = snapshot.state[progress.offset : progress.offset + state.limits.snapshot_chunk_bytes]
+    progress.waiting, progress.sent_ns = True, state.now_ns
+    state.out.send_now(
+        peer,
+        InstallSnapshot(
+            state.term,
+            snapshot.index,
+            snapshot.term,
+            snapshot.membership,
+            len(snapshot.state),
+            progress.snapshot_crc,
+            progress.offset,
+            chunk,
+            zlib.crc32(chunk),
+        ),
+    )
+
+
+def on_install_reply(state: State, sender: NodeId, message: InstallSnapshotReply) -> None:
+    progress = state.progress[sender]
+    progress.heard_ns = state.now_ns
+    snapshot = progress.snapshot
+    if progress.mode is Mode.SNAPSHOT and snapshot is not None and message.index == snapshot.index:
+        progress.offset = min(message.offset, len(snapshot.state))
+        progress.waiting = False  # replicate() sends the next piece
+
+
+# --- the follower's side -------------------------------------------------------------------------------------------
+
+
+def on_install_snapshot(state: State, sender: NodeId, message: InstallSnapshot) -> None:
+    """Take a piece; with the last one, the snapshot."""
+    if message.index <= state.commit:
+        # I have all of it: what is committed here agrees with the leader's log.
+        state.out.send_after(sender, AppendReply(state.term, True, state.commit, 0))
+        return
+    if state.log.term_at(message.index) == message.index_term:
+        state.note(Code.SNAPSHOT_KEPT_SUFFIX, at=message.index)
+        state.commit = message.index
+        state.incoming = None
+        state.out.send_after(sender, AppendReply(state.term, True, message.index, 0))
+        return
+    incoming = _incoming(state, message)
+    if incoming is None:
+        return
+    if message.offset == len(incoming.state):
+        if zlib.crc32(message.chunk) == message.chunk_crc:
+            incoming.state += message.chunk
+        else:
+            state.note(Code.SNAPSHOT_CHUNK_BAD, at=message.index, offset=message.offset)
+    if len(incoming.state) < incoming.size:
+        state.out.send_after(sender, InstallSnapshotReply(state.term, message.index, len(incoming.state)))
+        return
+    state.incoming = None
+    if zlib.crc32(incoming.state) != message.state_crc:
+        state.note(Code.SNAPSHOT_CHUNK_BAD, at=message.index, offset=0)
+        state.out.send_after(sender, InstallSnapshotReply(state.term, message.index, 0))
+        return
+    _install(state, Snapshot(message.index, message.index_term, message.membership, bytes(incoming.state)))
+    state.out.send_after(sender, AppendReply(state.term, True, message.index, 0))
+
+
+def _incoming(state: State, message: InstallSnapshot) -> Incoming | None:
+    """The half-received snapshot that this piece belongs to; a piece of another one takes its place."""
+    incoming = state.incoming
+    if incoming is not None and (incoming.leader_term, incoming.index, incoming.size) == (
+        message.term,
+        message.index,
+        message.size,
+    ):
+        return incoming
+    if message.size > state.limits.snapshot_bytes_max:
+        state.note(Code.SNAPSHOT_CHUNK_BAD, at=message.index, size=message.size)
+        return None
+    if incoming is not None:
+        state.note(Code.SNAPSHOT_DISCARDED, at=incoming.index, received=len(incoming.state))
+    state.incoming = Incoming(message.term, message.index, message.index_term, message.size)
+    return state.incoming
+
+
+def _install(state: State, snapshot: Snapshot) -> None:
+    state.note(Code.SNAPSHOT_INSTALLED, at=snapshot.index, bytes=len(snapshot.state))
+    state.log.restart(snapshot.index, snapshot.term)
+    state.configured = [Configured(snapshot.index, snapshot.membership)]
+    state.take_snapshot(snapshot)
+    state.commit = snapshot.index
+    state.out.install = snapshot
