@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test check fix bench lock clean
+.PHONY: help setup demo test check fix bench mutants lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,9 @@ fix: setup  ## let the formatter and the linter mend what they can
 
 bench: setup  ## print every benchmark
 	@for name in failover import_time; do $(BIN)/python bench/$$name.py --json || exit 1; done
+
+mutants: setup  ## plant every fault of the catalogue in a copy and show that something kills it; goes on where it was
+	$(BIN)/python -m tests.mutants
 
 lock: setup  ## resolve the dependencies anew
 	$(BIN)/python -m pip install --quiet uv

@@ -1,0 +1,105 @@
+"""Faults of what has to be durable before something else happens, and of disks that do not answer."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import WORLDS, Mutant, Seeds, suite
+
+ELECTION: Final = "consensus/raft/election.py"
+REPLICATION: Final = "consensus/raft/replication.py"
+REPLICA: Final = "consensus/raft/replica.py"
+STATE: Final = "consensus/raft/state.py"
+
+DISKS: Final[tuple[Mutant, ...]] = (
+    Mutant(
+        "the term and the vote are not written",
+        REPLICA,
+        "return Record(encode_hard_state(hard) if changed else None,",
+        "return Record(None,",
+        promises=("P51",),
+    ),
+    Mutant(
+        "the vote is forgotten at a restart",
+        STATE,
+        "            vote=hard.vote,",
+        "            vote=None,",
+        promises=("P51",),
+    ),
+    Mutant(
+        "the term is forgotten at a restart",
+        STATE,
+        "            term=hard.term,",
+        "            term=Term(0),",
+        promises=("P51",),
+    ),
+    Mutant(
+        "a vote leaves before it is durable",
+        ELECTION,
+        "        state.out.send_after(sender, VoteReply(state.term, granted=True))",
+        "        state.out.send_now(sender, VoteReply(state.term, granted=True))",
+        promises=("P51",),
+    ),
+    Mutant(
+        "a vote request leaves before the own vote is durable",
+        ELECTION,
+        "        state.out.send_after(peer, request)  # the term and the own vote are durable first",
+        "        state.out.send_now(peer, request)",
+        promises=("P51",),
+    ),
+    Mutant(
+        "entries are acknowledged before they are durable",
+        REPLICATION,
+        "    state.out.send_after(sender, AppendReply(state.term, True, last_new, message.sequence))",
+        "    state.out.send_now(sender, AppendReply(state.term, True, last_new, message.sequence))",
+        promises=("P51",),
+    ),
+    Mutant(
+        "a leader counts its own entries before they are durable",
+        REPLICATION,
+        "    durable[state.me] = state.log.stable",
+        "    durable[state.me] = state.log.last_index",
+        (*WORLDS, Seeds(nodes=1), suite("tests/consensus/test_paper_replication.py")),
+        promises=("P51",),
+    ),
+    Mutant(
+        "a leader whose disk stalls leads on",
+        REPLICA,
+        "        return writing and state.now_ns - state.written_ns >= state.election_min_ns",
+        "        return False",
+        (suite("tests/consensus"),),
+        promises=("P56",),
+    ),
+    Mutant(
+        "an idle leader does not ask its disk whether it lives",
+        REPLICATION,
+        "        state.probe_due = True",
+        "        state.probe_due = False",
+        (suite("tests/consensus"),),
+        promises=("P56",),
+    ),
+    Mutant(
+        "messages leave the process before what they rest on is durable",
+        "runtime/driver.py",
+        "self._transport.send(ready.now)",
+        "self._transport.send([*ready.now, *ready.messages])",
+        (suite("tests/runtime/test_driver.py::test_a_vote_leaves_only_after_it_is_durable"),),
+        promises=("P51",),
+    ),
+    Mutant(
+        "corruption is taken for a torn tail",
+        "runtime/wal.py",
+        "later.batch > self._at.batch + 1",
+        "later.batch < 0",
+        (suite("tests/runtime/test_wal.py"),),
+        promises=("P51",),
+    ),
+    Mutant(
+        "the disk is not part of the voter's identity",
+        "ids.py",
+        'return NodeId(f"{name}.{disk}")',
+        'return NodeId(f"{name}.0")',
+        (suite("tests/test_ids.py"),),
+        promises=("P55",),
+    ),
+)

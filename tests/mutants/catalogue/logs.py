@@ -1,0 +1,94 @@
+"""Faults of replication and of the commit rule."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import THREE, WORLDS, Mutant, suite
+
+REPLICATION: Final = "consensus/raft/replication.py"
+LOG: Final = "consensus/log.py"
+PAPER: Final = "tests/consensus/test_paper_replication.py"
+
+LOGS: Final[tuple[Mutant, ...]] = (
+    Mutant(
+        "an entry of an older term is committed by counting",
+        REPLICATION,
+        "    if state.log.term_at(candidate) != state.term:",
+        "    if False:",
+        (THREE, suite(PAPER)),
+    ),
+    Mutant(
+        "the term of the entry before is not looked at",
+        REPLICATION,
+        "        if mine != message.prev_term:",
+        "        if mine is None:",
+    ),
+    Mutant(
+        "an older, shorter append shortens the log",
+        REPLICATION,
+        "    if entries:\n        _store(state, entries)",
+        "    if entries:\n"
+        "        if entries[-1].index < log.last_index:\n"
+        "            state.truncate(Index(entries[-1].index + 1))\n"
+        "        _store(state, entries)",
+    ),
+    Mutant(
+        "a follower commits past the last new entry",
+        REPLICATION,
+        "min(message.commit, last_new)",
+        "min(message.commit, log.last_index)",
+        (*WORLDS, suite(PAPER)),
+    ),
+    Mutant(
+        "a follower acknowledges its whole log",
+        REPLICATION,
+        "    last_new = Index(previous + len(entries))",
+        "    last_new = log.last_index",
+    ),
+    Mutant(
+        "a heartbeat commits what is not known to match",
+        REPLICATION,
+        "    commit = min(state.commit, progress.match)\n",
+        "    commit = state.commit\n",
+        (*WORLDS, suite(PAPER)),
+    ),
+    Mutant(
+        "a follower that lost entries is sent them again and counted on",
+        REPLICATION,
+        "        progress.lost()",
+        "        progress.back_to(message.refused_prev)",
+        (suite(PAPER),),
+        promises=("P51",),
+    ),
+    Mutant(
+        "a write counts although the log has changed meanwhile",
+        LOG,
+        "        if index > self.snapshot and self.term_at(index) != term:",
+        "        if False:",
+        (*WORLDS, suite(PAPER)),
+        promises=("P51",),
+    ),
+    Mutant(
+        "the disk is not told what to truncate",
+        LOG,
+        "        return truncate_from, entries",
+        "        return None, entries",
+        (*WORLDS, suite("tests/consensus/test_parts.py")),
+        promises=("P51",),
+    ),
+    Mutant(
+        "a proposal that was overwritten is said to be done",
+        "node/node.py",
+        "            elif committed.term == term:",
+        "            elif True:",
+        (suite("tests/node"),),
+    ),
+    Mutant(
+        "proposals of a lost leadership are said to be refused",
+        "node/node.py",
+        "                    self._answer(request, Unknown())",
+        "                    self._answer(request, self._not_leader())",
+        (suite("tests/node"),),
+    ),
+)

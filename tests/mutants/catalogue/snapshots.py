@@ -1,0 +1,117 @@
+"""Faults of forgetting the log, and of sending and installing what stands for it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import WORLDS, Mutant, suite
+
+RAFT: Final = "consensus/raft/snapshots.py"
+LAB: Final = (*WORLDS, suite("tests/consensus"))
+
+SNAPSHOTS: Final[tuple[Mutant, ...]] = (
+    Mutant(
+        "the log is forgotten beyond what is applied",
+        RAFT,
+        "    if not state.log.snapshot < index <= state.applied:",
+        "    if not state.log.snapshot < index <= state.log.last_index:",
+        LAB,
+    ),
+    Mutant(
+        "a snapshot cuts off a suffix that matches",
+        RAFT,
+        "    if state.log.term_at(message.index) == message.index_term:",
+        "    if False:",
+        LAB,
+    ),
+    Mutant(
+        "a snapshot below the commit index is installed",
+        RAFT,
+        "    if message.index <= state.commit:",
+        "    if False:",
+        LAB,
+    ),
+    Mutant(
+        "a piece's checksum is not looked at",
+        RAFT,
+        "        if zlib.crc32(message.chunk) == message.chunk_crc:",
+        "        if True:",
+        LAB,
+        promises=("P77",),
+    ),
+    Mutant(
+        "the whole snapshot's checksum is not looked at",
+        RAFT,
+        "    if zlib.crc32(incoming.state) != message.state_crc:",
+        "    if False:",
+        LAB,
+    ),
+    Mutant(
+        "a piece is put wherever the last one ended",
+        RAFT,
+        "    if message.offset == len(incoming.state):",
+        "    if True:",
+        LAB,
+    ),
+    Mutant(
+        "a snapshot of any size is taken",
+        RAFT,
+        "    if message.size > state.limits.snapshot_bytes_max:",
+        "    if False:",
+        LAB,
+        promises=("P77",),
+    ),
+    Mutant(
+        "a snapshot holds the membership of now, not of then",
+        RAFT,
+        "Snapshot(index, term, state.membership_at(index), machine_state)",
+        "Snapshot(index, term, state.membership, machine_state)",
+        LAB,
+        promises=("P57",),
+    ),
+    Mutant(
+        "memberships of the log that a snapshot replaced stay in force",
+        RAFT,
+        "    state.configured = [Configured(snapshot.index, snapshot.membership)]\n",
+        "",
+        LAB,
+        promises=("P57",),
+    ),
+    Mutant(
+        "a snapshot is acknowledged before it is durable",
+        RAFT,
+        "bytes(incoming.state)))\n    state.out.send_after(",
+        "bytes(incoming.state)))\n    state.out.send_now(",
+        LAB,
+        promises=("P51",),
+    ),
+    Mutant(
+        "a snapshot is not written",
+        "consensus/raft/replica.py",
+        "        snapshot = state.snapshot if state.snapshot_unsaved else None",
+        "        snapshot = None",
+        LAB,
+        promises=("P51",),
+    ),
+    Mutant(
+        "the machine is not reset to a snapshot that came",
+        "node/node.py",
+        "            self.machine.restore(ready.install.index, ready.install.state)\n",
+        "            self.machine.applied = ready.install.index\n",
+        (suite("tests/node"),),
+    ),
+    Mutant(
+        "the term of the last entry that was forgotten is forgotten too",
+        "consensus/log.py",
+        "        return self._forgotten_term if position == -1 else None",
+        "        return None",
+        LAB,
+    ),
+    Mutant(
+        "answers that were given are not in the snapshot",
+        "kv/machine.py",
+        "                    dict(one.answers),",
+        "                    {},",
+        (suite("tests/kv", "tests/node"),),
+    ),
+)
