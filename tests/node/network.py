@@ -159,6 +159,7 @@ class Table:
         """The driver's loop."""
         node = self.nodes[name]
         node.invariants()
+        node.invariants_at_rest()
         while name not in self.stalled or self.stalled[name] is None:
             ready = node.ready()
             if ready is None:
@@ -178,6 +179,7 @@ class Table:
             self.outcomes[request] = outcome
         self.changes[name] += applied.changes
         self.nodes[name].invariants()
+        self.nodes[name].invariants_at_rest()
 
     def _send(self, sender: NodeId, envelopes: object) -> None:
         for envelope in envelopes:  # type: ignore[attr-defined]

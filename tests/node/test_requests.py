@@ -168,6 +168,7 @@ def test_a_contradiction_is_noticed(harm: Callable[[Node], None], says: str) -> 
     harm(node)
     with pytest.raises(InvariantViolated, match=says):
         node.invariants()
+        node.invariants_at_rest()
 
 
 def test_a_place_is_given_once() -> None:

@@ -257,6 +257,18 @@ class ReplicaLimits:
     promotion_lag_max: int = 512  # a learner this close behind may become a voter
 
 
+class Standing(NamedTuple):
+    """What predicates look at after every step: cheap, and equal when nothing of it changed."""
+
+    term: Term
+    role: Role
+    leader: NodeId | None
+    commit: Index
+    applied: Index
+    last_index: Index
+    membership: Membership
+
+
 @dataclass(frozen=True, slots=True)
 class Status:
     """One replica at one moment, for people and checks."""
@@ -300,5 +312,7 @@ class Replica(Protocol):
         """The last Ready is durable, sent and applied. Only here does the own acknowledgement count, and only if the
         log still holds the same (index, term)."""
         ...
+
+    def standing(self) -> Standing: ...
 
     def status(self) -> Status: ...

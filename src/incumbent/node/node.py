@@ -35,6 +35,7 @@ from incumbent.consensus.api import (
     Role,
     Saved,
     SnapshotTaken,
+    Standing,
     Timing,
     TransferRequested,
 )
@@ -445,17 +446,27 @@ class Node:
 
     # -----------------------------------------------------------------------------------------------------------------
 
+    def standing(self) -> Standing:
+        """See consensus.api.Standing."""
+        return self._replica.standing()
+
     def status(self) -> NodeStatus:
         """This voter at this moment."""
         leases = self.machine.lease_count
         return NodeStatus(self._replica.status(), self.machine.revision, leases, self._flight.count())
 
     def invariants(self) -> None:
-        """Raises InvariantViolated when the state contradicts itself."""
+        """Raises InvariantViolated when the state contradicts itself. Cheap enough for every step of a simulation."""
         self._replica.invariants()
+        invariant(
+            self.machine.applied <= self._replica.standing().commit, "only what is committed is applied"
+        )
+        if self._leadership.role is not Role.LEADER:
+            invariant(not self._flight.placed, "only a leader has proposals in the log")
+
+    def invariants_at_rest(self) -> None:
+        """The same, for what costs too much to be looked at after every step."""
+        self._replica.invariants_at_rest()
         self.machine.invariants()
         live = [lease for lease, _ in self.machine.leases()] if self._leadership.serving else []
         self._leases.invariants(live)
-        invariant(self.machine.applied <= self._replica.status().commit, "only what is committed is applied")
-        if self._leadership.role is not Role.LEADER:
-            invariant(not self._flight.placed, "only a leader has proposals in the log")

@@ -26,6 +26,7 @@ from incumbent.consensus.api import (
     Role,
     Saved,
     SnapshotTaken,
+    Standing,
     Status,
     Timing,
     TransferRequested,
@@ -269,6 +270,18 @@ class Raft:
         if state.role is Role.CANDIDATE and state.durable == state.hard_state and state.me not in state.votes:
             state.votes[state.me] = True
             election.tally_votes(state)
+
+    def standing(self) -> Standing:
+        state = self.state
+        return Standing(
+            state.term,
+            state.role,
+            state.leader,
+            state.commit,
+            state.applied,
+            state.log.last_index,
+            state.membership,
+        )
 
     def status(self) -> Status:
         state = self.state

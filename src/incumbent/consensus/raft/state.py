@@ -239,7 +239,9 @@ class State:
             return
         if self.role is Role.LEADER:
             others = sorted(membership.everyone - {self.me})
-            fresh = self.log.last_index  # who is new is sent the last entry first: it tells what the newcomer lacks
+            fresh = (
+                self.log.last_index
+            )  # who is new is sent the last entry first: it tells what the newcomer lacks
             self.progress = {peer: self.progress.get(peer) or Progress(fresh, self.now_ns) for peer in others}
         elif self.role is not Role.FOLLOWER and not self.electable:
             self.end_campaign()
