@@ -25,6 +25,7 @@ from incumbent.consensus.api import (
     ReadRequested,
     Ready,
     Received,
+    Record,
     ReplicaLimits,
     Role,
     Snapshot,
@@ -132,7 +133,7 @@ class Script:
         for name in names + learners:
             disk = SimDisk()
             log = entries((logs or {}).get(name, ()))
-            disk.entries = {entry.index: entry for entry in log}
+            disk.apply(Record(entries=log))
             term = (terms or {}).get(name, log[-1].term if log else 0)
             disk.hard_state = encode_hard_state(HardState(Term(term)))
             self.voters[name] = One(NodeId(name), disk)

@@ -1,0 +1,301 @@
+"""Who votes, and how that changes: joint consensus (Raft section 6, dissertation 4.2 and 4.3). P57."""
+
+from __future__ import annotations
+
+import pytest
+
+from incumbent.consensus.api import DeadlinePassed, Membership, Role
+from incumbent.consensus.quorum import Outcome, outcome, reached
+from incumbent.consensus.raft.messages import Append, AppendReply, PreVote, PreVoteReply, Vote, VoteReply
+from incumbent.consensus.raft.notes import Code
+from tests.consensus.script import TIMING, Script, ids
+
+JOINT = Membership(ids("ade"), outgoing=ids("abc"))
+
+
+def led(names: str = "abc", **more: str) -> Script:
+    """`a` leads, has committed an entry of its term, and everyone knows."""
+    story = Script(names, **more)  # type: ignore[arg-type]
+    story.elect("a")
+    story.beat("a")
+    return story
+
+
+def with_learners(names: str = "de") -> Script:
+    """`a` leads a, b and c; the others are learners that have everything."""
+    story = led()
+    for name in names:
+        story.join(name)
+    story.change("a", "abc", names)
+    story.settle()
+    story.beat("a")
+    return story
+
+
+def why(story: Script, name: str = "a") -> list[object]:
+    """Why membership changes were refused."""
+    return [note.facts["why"] for note in story[name].notes if note.code == Code.MEMBERSHIP_REFUSED]
+
+
+def committed(story: Script, name: str) -> int:
+    return story[name].state.commit
+
+
+# --- what a quorum is ------------------------------------------------------------------------------------------------
+
+
+def test_learners_count_for_nothing() -> None:
+    """P57: neither for a commit nor for a vote."""
+    membership = Membership(ids("abc"), learners=ids("de"))
+    all_but_voters = dict.fromkeys(ids("ade"), 9)
+    assert reached(membership, all_but_voters) == 0
+    assert outcome(membership, dict.fromkeys(ids("ade"), True)) is Outcome.OPEN
+
+
+@pytest.mark.parametrize(
+    ("there", "commits"),
+    [("ad", False), ("ade", False), ("abc", False), ("ab", False), ("abd", True), ("bcde", True)],
+)
+def test_during_a_change_both_halves_have_to_agree(there: str, *, commits: bool) -> None:
+    """P57, Raft section 6: "agreement requires separate majorities"."""
+    assert (reached(JOINT, dict.fromkeys(ids(there), 7)) == 7) is commits
+    assert (outcome(JOINT, dict.fromkeys(ids(there), True)) is Outcome.WON) is commits
+
+
+@pytest.mark.parametrize("refused", ["bc", "de"])
+def test_one_half_that_refuses_is_enough_to_lose(refused: str) -> None:
+    assert outcome(JOINT, dict.fromkeys(ids(refused), False)) is Outcome.LOST
+
+
+# --- the way of a change ---------------------------------------------------------------------------------------------
+
+
+def test_a_change_passes_through_the_joint_membership_and_leaves_it() -> None:
+    """P57, dissertation 4.3: and the request is placed once, with the joint entry."""
+    story = with_learners()
+    request = story.change("a", "ade")
+    assert story["a"].membership == JOINT
+    assert story["a"].placed[-1].request == request
+    story.settle()
+    story.beat("a")
+    after = Membership(ids("ade"))
+    assert {name: story[name].membership for name in "ade"} == dict.fromkeys("ade", after)
+
+
+def test_a_membership_is_in_force_as_soon_as_it_is_in_the_log() -> None:
+    """P57, Raft section 6: "once a given server adds the new configuration entry to its log, it uses it"."""
+    story = with_learners()
+    story.change("a", "ade")
+    story.deliver(story.take(to="d", kind=Append))
+    assert story["d"].membership == JOINT
+    assert committed(story, "d") < story["d"].state.log.last_index
+
+
+def test_what_is_proposed_during_a_change_needs_both_halves() -> None:
+    """P57."""
+    story = with_learners()
+    story.change("a", "ade")
+    story.propose("a")
+    before = committed(story, "a")
+    story.settle("ade")
+    assert committed(story, "a") == before, "of the old half only a is there"
+    story.live(6, "abde")
+    assert story["a"].membership == Membership(ids("ade"))
+    assert committed(story, "a") == story["a"].state.log.last_index
+
+
+def test_the_new_half_alone_elects_nobody() -> None:
+    """P57: while the old half, which does not know of the change, elects another."""
+    story = with_learners()
+    story.change("a", "ade")
+    story.deliver(story.take(to="de", kind=Append))
+    story.wires.clear()
+    story.campaign("d")
+    story.settle("de")
+    assert story.role("d") is not Role.LEADER
+    story.elect("b", "bc")
+    assert story.leaders() == ["a", "b"]
+    assert story["a"].term < story["b"].term
+
+
+def test_the_old_half_alone_elects_nobody_who_knows_of_the_change() -> None:
+    """P57."""
+    story = with_learners()
+    story.change("a", "ade")
+    story.deliver(story.take(to="bc", kind=Append))
+    story.wires.clear()
+    story.campaign("b")
+    story.settle("bc")
+    assert story.role("b") is not Role.LEADER
+    story.wait(TIMING.election_timeout_max_ns)
+    story.ring("b")
+    story.settle("bcde")
+    assert story["b"].noted(Code.BECAME_LEADER) == 1, "and, once it has completed the change, it leaves"
+
+
+def test_a_joint_membership_is_left_only_once_it_is_committed() -> None:
+    """P57: an entry before it that is committed is no reason."""
+    story = with_learners()
+    story.propose("a")
+    story.change("a", "ade")
+    appends = story.take(to="bcde", kind=Append)
+    story.deliver([wire for wire in appends if not any(entry.tag for entry in wire.message.entries)])
+    story.settle()
+    assert committed(story, "a") == story["a"].state.log.last_index - 1, "the proposal, not the change"
+    assert story["a"].membership == JOINT
+    assert story["a"].noted(Code.MEMBERSHIP_LEFT) == 0
+
+
+def test_a_new_leader_completes_the_change_of_the_one_before() -> None:
+    """P57: it survives a leader change at any point."""
+    story = with_learners()
+    story.change("a", "ade")
+    story.deliver(story.take(to="bd", kind=Append))
+    story.wires.clear()
+    story.elect("d", "bcde")
+    story.beat("d", "bcde")
+    story.beat("d", "bcde")
+    assert story["d"].membership == Membership(ids("ade"))
+    assert story["d"].noted(Code.MEMBERSHIP_LEFT) == 1
+
+
+def test_a_change_that_was_overwritten_never_was() -> None:
+    """P57, Raft section 6: the one before is in force again."""
+    story = with_learners()
+    story.change("a", "ade")
+    story.deliver(story.take(to="e", kind=Append))
+    story.wires.clear()
+    assert story["e"].membership == JOINT
+    story.elect("b", "bc")
+    story.beat("b")
+    story.beat("b")
+    for name in "abce":
+        assert story[name].membership == Membership(ids("abc"), learners=ids("de"))
+    assert story["e"].noted(Code.MEMBERSHIP_RESTORED) == 1
+    assert story["a"].noted(Code.MEMBERSHIP_RESTORED) == 1
+
+
+def test_a_restart_keeps_the_membership_of_the_log() -> None:
+    """P57: committed or not."""
+    story = with_learners()
+    story.change("a", "ade")
+    story.deliver(story.take(to="d", kind=Append))
+    story.start("d")
+    assert story["d"].membership == JOINT
+
+
+def test_a_change_of_learners_only_needs_no_joint_membership() -> None:
+    story = led()
+    story.join("d")
+    story.change("a", "abc", "d")
+    assert not story["a"].membership.joint
+    story.settle()
+    story.beat("a")
+    assert story["d"].membership == Membership(ids("abc"), learners=ids("d"))
+    assert story["d"].log == story["a"].log, "a learner is sent everything"
+
+
+def test_a_voter_becomes_a_learner_through_the_joint_membership() -> None:
+    """P57: nobody is voter and learner at one time."""
+    story = led()
+    story.change("a", "ab", "c")
+    assert story["a"].membership == Membership(ids("ab"), outgoing=ids("abc"), learners_next=ids("c"))
+    story.settle()
+    story.beat("a")
+    assert story["a"].membership == Membership(ids("ab"), learners=ids("c"))
+    story.live(30)
+    assert story["c"].role is Role.FOLLOWER
+
+
+def test_a_learner_does_not_campaign() -> None:
+    story = with_learners("d")
+    story.wait(10 * TIMING.election_timeout_max_ns)
+    story.do("d", DeadlinePassed())
+    assert story.role("d") is Role.FOLLOWER
+    assert story.take(sender="d") == []
+
+
+# --- when a change is refused ----------------------------------------------------------------------------------------
+
+
+def test_no_change_begins_while_another_is_open() -> None:
+    """P57: neither a joint one nor one of learners only, in whatever half of it."""
+    story = led()
+    story.join("d")
+    story.change("a", "abc", "d")
+    refused = story.change("a", "ab")
+    assert story["a"].refused == [refused]
+    story.settle()
+    story.change("a", "ab", "d")
+    assert story["a"].membership.joint
+    story.change("a", "abc", "d")
+    assert why(story) == ["changing", "changing"]
+
+
+def test_no_change_begins_before_the_own_term_has_committed() -> None:
+    """P57: or two leaders in a row could each begin another change, and two quorums part (raft-dev, 2015)."""
+    story = Script()
+    story.campaign("a")
+    for kind in (PreVote, PreVoteReply, Vote, VoteReply):
+        story.deliver(story.take(kind=kind))
+    assert story.role("a") is Role.LEADER
+    story.change("a", "ab")
+    assert why(story) == ["too_early"]
+    assert not story["a"].membership.joint
+
+
+def test_nobody_votes_before_it_has_caught_up() -> None:
+    """P57: not a stranger, and not a learner that is far behind."""
+    story = led()
+    story.join("d")
+    story.change("a", "abcd")
+    assert why(story) == ["not_caught_up"]
+    story.change("a", "abc", "d")
+    story.settle("abc")
+    story.change("a", "abcd")
+    assert why(story) == ["not_caught_up", "not_caught_up"]
+    story.live(3)
+    story.change("a", "abcd")
+    assert story["a"].membership.joint
+
+
+@pytest.mark.parametrize(("voters", "learners"), [("", ""), ("", "abc"), ("abc", "c"), ("abc", "")])
+def test_what_makes_no_sense_is_refused(voters: str, learners: str) -> None:
+    """Nobody who could lead; voter and learner at once; what there is already."""
+    story = led()
+    story.change("a", voters, learners)
+    assert why(story) == ["invalid"]
+
+
+def test_a_follower_changes_nothing() -> None:
+    story = led()
+    story.change("b", "ab")
+    assert why(story, "b") == ["not_leader"]
+
+
+# --- who leaves ------------------------------------------------------------------------------------------------------
+
+
+def test_a_removed_leader_steps_down_after_the_commit_and_hands_over() -> None:
+    """P57, dissertation 4.2.2: it counts no vote of its own for the entry that removes it; nobody waits for a timeout."""
+    story = led()
+    story.change("a", "bc")
+    story.deliver(story.take(to="b", kind=Append))
+    story.deliver(story.take(sender="b", kind=AppendReply))
+    assert story.role("a") is Role.LEADER, "the membership without it is not committed"
+    story.settle()
+    assert story["a"].noted(Code.REMOVED) == 1
+    assert story.role("a") is Role.FOLLOWER
+    assert story.leaders() in (["b"], ["c"])
+
+
+def test_a_removed_voter_disturbs_nobody() -> None:
+    """Dissertation 4.2.3: it may never learn that it was removed; its pre-votes are refused."""
+    story = led()
+    story.change("a", "ab")
+    story.settle("ab")
+    story.beat("a", "ab")
+    story.live(40)
+    assert story["c"].noted(Code.CAMPAIGN_TIMEOUT) >= 1
+    assert story.leaders() == ["a"]
+    assert story["a"].term == 1

@@ -1,0 +1,97 @@
+"""Witnesses: they vote and keep terms and memberships, hold no data, and never lead."""
+
+from __future__ import annotations
+
+from incumbent.consensus.api import DeadlinePassed, Membership, ReplicaLimits, Role
+from incumbent.consensus.raft.messages import Vote
+from incumbent.consensus.raft.notes import Code
+from tests.consensus.script import TIMING, Script, ids
+
+
+def led() -> Script:
+    """`a` leads a and b, with c as the witness."""
+    story = Script("abc", witnesses="c")
+    story.elect("a")
+    story.beat("a")
+    return story
+
+
+def test_a_witness_never_campaigns() -> None:
+    story = led()
+    story.wait(10 * TIMING.election_timeout_max_ns)
+    story.do("c", DeadlinePassed())
+    assert story.role("c") is Role.FOLLOWER
+    assert story.take(sender="c") == []
+
+
+def test_a_witness_holds_terms_and_no_data() -> None:
+    story = led()
+    story.propose("a", b"precious")
+    story.settle()
+    assert story["c"].log == story["a"].log
+    assert [entry.data for entry in story["c"].disk.entries.values()] == [None, None]
+    assert b"precious" in [entry.data for entry in story["b"].disk.entries.values()]
+
+
+def test_a_witness_keeps_memberships_whole() -> None:
+    story = led()
+    story.join("d")
+    story.change("a", "abc", "d", witnesses="c")
+    story.settle()
+    assert story["c"].membership == Membership(ids("abc"), learners=ids("d"), witnesses=ids("c"))
+    story.start("c")
+    assert story["c"].membership == Membership(ids("abc"), learners=ids("d"), witnesses=ids("c"))
+
+
+def test_a_witness_does_not_count_while_every_data_voter_answers() -> None:
+    """What only the leader and the witness hold is lost with the leader's disk."""
+    story = led()
+    story.propose("a")
+    before = story["a"].state.commit
+    story.settle("ac")
+    assert story["c"].state.log.last_index == story["a"].state.log.last_index
+    assert story["a"].state.commit == before
+    story.settle()
+    story.live(2)
+    assert story["a"].state.commit == story["a"].state.log.last_index
+
+
+def test_a_witness_counts_once_a_data_voter_is_unreachable() -> None:
+    story = led()
+    story.propose("a")
+    story.live(TIMING.election_timeout_min_ns // TIMING.heartbeat_ns + 2, "ac")
+    assert story.role("a") is Role.LEADER
+    assert story["a"].state.commit == story["a"].state.log.last_index == 2
+
+
+def test_a_witness_votes_by_the_same_rule() -> None:
+    """Raft section 5.4.1: a candidate that lacks what the witness knows of does not get its vote."""
+    story = led()
+    story.propose("a")
+    story.live(TIMING.election_timeout_min_ns // TIMING.heartbeat_ns + 2, "ac")
+    story.campaign("b")
+    story.settle("bc")
+    assert story.role("b") is not Role.LEADER
+    assert story["c"].noted(Code.PRE_VOTE_REFUSED_LOG) >= 1
+    assert story.take(kind=Vote) == []
+
+
+def test_a_witness_elects_a_data_voter_that_has_everything() -> None:
+    story = led()
+    story.propose("a")
+    story.settle()
+    story.beat("a")
+    story.elect("b", "bc")
+    assert story["b"].term == 2
+
+
+def test_a_witness_is_sent_a_snapshot_without_data() -> None:
+    story = Script("abc", witnesses="c", limits=ReplicaLimits(compaction_tail=0))
+    story.elect("a", "ab")
+    story.propose("a")
+    story.settle("ab")
+    story.snapshot("a", b"everything")
+    story.live(4)
+    assert story["c"].disk.snapshot is not None
+    assert story["c"].disk.snapshot.state == b""
+    assert story["c"].disk.snapshot.index == 2
