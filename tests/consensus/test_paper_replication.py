@@ -103,6 +103,20 @@ def test_a_follower_refuses_what_does_not_fit_and_says_where(
     assert story["a"].log == list(mine)
 
 
+@pytest.mark.parametrize(("terms", "acknowledged"), [((), 1), ((1,), 2), ((1, 1), 3)])
+def test_a_follower_acknowledges_what_the_append_showed_to_agree(
+    terms: tuple[int, ...], acknowledged: int
+) -> None:
+    """Raft section 5.3: what it has beyond that may be another leader's, and counting on it would lose what is
+    committed."""
+    story = Script(logs={"a": (1, 1, 1, 1)})
+    append = Append(Term(2), Index(1), Term(1), tuple(entries(terms, 2)), Index(0), 7)
+    story.do("a", Received(NodeId("b"), append))
+    (reply,) = story.take(sender="a", kind=AppendReply)
+    assert reply.message == AppendReply(Term(2), True, Index(acknowledged), 7)
+    assert story["a"].log == [1, 1, 1, 1]
+
+
 @pytest.mark.parametrize(
     ("mine", "previous", "new", "result"),
     [

@@ -55,6 +55,19 @@ def test_an_answer_to_an_older_round_confirms_nothing() -> None:
     assert [read.request for read in story["a"].reads] == [request]
 
 
+def test_an_answer_to_an_older_round_confirms_that_one_and_no_newer() -> None:
+    """PROTOCOLS 2.3 (b): also when both are open."""
+    story = led()
+    first = story.read("a")
+    story.deliver(story.take(sender="a", kind=Heartbeat))
+    old = story.take(kind=HeartbeatReply)
+    second = story.read("a")
+    story.deliver(old)
+    assert [read.request for read in story["a"].reads] == [first]
+    story.settle()
+    assert [read.request for read in story["a"].reads] == [first, second]
+
+
 def test_many_reads_share_one_round() -> None:
     story = led()
     for number in range(10):

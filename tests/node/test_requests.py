@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from incumbent.consensus.api import Placed, Role
+from incumbent.consensus.api import Placed, ReplicaLimits, Role
 from incumbent.consensus.raft.messages import Append
 from incumbent.errors import InvariantViolated
 from incumbent.ids import Index, RequestId, Term
 from incumbent.kv.api import Code, Put, Range, Txn
-from incumbent.node.api import Refused, RefusedReason, Unknown
+from incumbent.node.api import Done, NodeReady, Refused, RefusedReason, Unknown
 from incumbent.node.node import Limits, Node
 from tests.node.network import MS, SEVEN, TIMING, TTL, Table, code, granted, others, value
 
@@ -103,6 +103,27 @@ def test_a_read_on_a_cut_off_leader_is_refused_and_never_stale() -> None:
     read = table.read(old, Range(b"k"))
     outcome = table.answer(read)
     assert isinstance(outcome, Refused) or outcome.result.results[0].kvs[0].value == b"new"  # type: ignore[union-attr]
+
+
+def test_a_read_waits_until_its_index_is_applied() -> None:
+    """Dissertation 6.4, step 4: with so much to apply that it takes several turns."""
+    table = Table("a", limits=Limits(replica=ReplicaLimits(committed_max=1)))
+    name = table.leader()
+    node = table.nodes[name]
+    for number in range(3):
+        node.submit(RequestId(10 + number), Put(b"k", b"%d" % number), table.now_ns)
+    table._finish(name, expect(node.ready()))  # durable, and so committed, but nothing of it is applied
+    node.read(RequestId(20), Range(b"k"), table.now_ns)
+    table._finish(name, expect(node.ready()))
+    assert RequestId(20) not in table.outcomes
+    outcome = table.answer(RequestId(20))
+    assert isinstance(outcome, Done)
+    assert outcome.result.results[0].kvs[0].value == b"2"
+
+
+def expect(ready: NodeReady | None) -> NodeReady:
+    assert ready is not None
+    return ready
 
 
 def test_everything_acknowledged_survives_a_restart_of_all() -> None:
