@@ -13,13 +13,16 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from tests.mutants.mutant import Killer, Mutant, Seeds
+from tests.mutants.mutant import Finding, Killer, Mutant, Seeds
 
 ROOT: Final = Path(__file__).parent.parent.parent
 COPIED: Final = ("src", "tests", "docs", "pyproject.toml", "README.md", "CONTRIBUTING.md", "Makefile")
-KILLER_TIMEOUT_S: Final = 300.0
+COMMAND_TIMEOUT_S: Final = 120.0
 RED: Final = 1
 """The exit code of a laboratory, and of pytest, that ran and found something; others mean that it could not run."""
+
+
+NOTHING: Final = Finding("-")
 
 
 class Fate(StrEnum):
@@ -68,48 +71,49 @@ def mutated(mutant: Mutant, tree: Path) -> str:
 
 
 def try_to_kill(mutant: Mutant, tree: Path, scratch: Path) -> Verdict:
-    """Plant `mutant` in a copy of `tree` below `scratch`, and run its killers until one goes red."""
+    """Plant `mutant` in a copy of `tree` below `scratch`, and let its killers at it until one goes red."""
     began = time.monotonic()
     home = scratch / hashlib.sha256(mutant.name.encode()).hexdigest()[:16]
     shutil.copytree(tree, home)
     (home / "src" / "incumbent" / mutant.file).write_text(mutated(mutant, tree))
-    seeds, fate, by = 0, Fate.SURVIVED, "-"
+    seeds = 0
+    fate, finding = Fate.SURVIVED, NOTHING
     for killer in mutant.killers:
-        fate, by, output = run(killer, home)
-        seeds += killer.spent(output)
+        fate, finding = run(killer, home)
+        seeds += finding.seeds
         if fate is not Fate.SURVIVED:
             break
     shutil.rmtree(home)
-    return Verdict(mutant.name, mutant.file, fate, by, seeds, round(time.monotonic() - began, 1))
+    seconds = round(time.monotonic() - began, 1)
+    return Verdict(mutant.name, mutant.file, fate, finding.what, seeds, seconds)
 
 
 def false_alarm(killer: Killer, tree: Path) -> str | None:
     """What `killer` says of the source as it is, when that is not that all is well: then it proves nothing about a mutant."""
-    fate, by, _ = run(killer, tree)
-    return None if fate is Fate.SURVIVED else f"red without any mutant: {by}"
+    fate, finding = run(killer, tree)
+    return None if fate is Fate.SURVIVED else f"red without any mutant: {finding.what}"
 
 
-def run(killer: Killer, home: Path) -> tuple[Fate, str, str]:
-    """What one killer says of the source in `home`: its fate, by what, and everything that was printed."""
-    command = [sys.executable if word == "{python}" else word for word in killer.command()]
+def run(killer: Killer, home: Path) -> tuple[Fate, Finding]:
+    """What one killer says of the source in `home`."""
     environment = {**os.environ, "PYTHONPATH": str(home / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
-    try:
-        done = subprocess.run(
-            command, cwd=home, env=environment, capture_output=True, text=True, timeout=KILLER_TIMEOUT_S, check=False
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return Fate.NOT_RUN, f"{' '.join(command[1:])}: no end after {KILLER_TIMEOUT_S:.0f} s", ""
-    output = done.stdout + done.stderr
-    if done.returncode == 0:
-        return Fate.SURVIVED, "-", output
-    if done.returncode != RED:
-        return Fate.NOT_RUN, f"{' '.join(command[1:])}: exit code {done.returncode}: {output[-300:]}", output
-    crash = _crash(done.stderr) if isinstance(killer, Seeds) else ""
-    return Fate.KILLED, killer.what(output) + crash, output
-
-
-def _crash(stderr: str) -> str:
-    """Which exception the laboratory itself ended with, when it was no predicate that spoke."""
-    if "Traceback" not in stderr:
-        return ""
-    return f" ({stderr.strip().splitlines()[-1].split(':')[0].rsplit('.', 1)[-1]})"
+    for command in killer.commands():
+        words = " ".join(command)
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", *command],
+                cwd=home,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=COMMAND_TIMEOUT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return Fate.NOT_RUN, Finding(f"{words}: no end after {COMMAND_TIMEOUT_S:.0f} s")
+        if done.returncode == RED:
+            return Fate.KILLED, killer.finding(done.stdout)
+        if done.returncode != 0:
+            output = (done.stdout + done.stderr)[-300:]
+            return Fate.NOT_RUN, Finding(f"{words}: exit code {done.returncode}: {output}")
+    return Fate.SURVIVED, Finding("-", killer.budget if isinstance(killer, Seeds) else 0)

@@ -1,55 +1,63 @@
 """What a mutant is, and what may kill it.
 
 A mutant is one deliberate fault: a text that stands exactly once in one file, and what it is replaced with. A killer is a
-command of the laboratory that has to go red on the mutated source: seeds first, then stories, then the explorer, and where
-nothing of that reaches (a disk's bytes, a process of its own) tests by their names.
+part of the laboratory that has to go red on the mutated source: seeds first, then stories, then the explorer, and where
+nothing of that reaches (a disk's bytes, a process of its own, one rule of one page) tests by their names.
 """
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
-PYTHON: Final = ("{python}",)  # replaced by the interpreter that runs this
+Command: TypeAlias = tuple[str, ...]
+"""After ``python -m``. Exit code 0: all is well; 1: something was found; anything else: it could not run."""
+SEEDS_PER_COMMAND: Final = 5
+"""A command runs all its seeds, also after one that was red; so there are several, and the first red one ends it."""
+
+
+class Finding(NamedTuple):
+    """What a red command says."""
+
+    what: str
+    seeds: int = 0  # looked at, the red one included
 
 
 @dataclass(frozen=True, slots=True)
 class Seeds:
     """Random worlds of the fast gear, from seed 0 on: at most `budget` of them."""
 
-    budget: int = 40
+    budget: int = 60
     nodes: int = 3
 
-    def command(self) -> tuple[str, ...]:
-        count = ("--seed", "0", "--seeds", str(self.budget), "--nodes", str(self.nodes))
-        return (*PYTHON, "-m", "incumbent.sim", *count)
+    def commands(self) -> Iterator[Command]:
+        for first in range(0, self.budget, SEEDS_PER_COMMAND):
+            count = min(SEEDS_PER_COMMAND, self.budget - first)
+            numbers = ("--seed", str(first), "--seeds", str(count), "--nodes", str(self.nodes))
+            yield ("incumbent.sim", *numbers, "--no-shrink", "--json")
 
-    def what(self, output: str) -> str:
-        failed = re.search(r"seed (\d+)\D*FAILED", output)
-        return f"seed {failed[1] if failed else '?'} of {self.nodes} nodes"
-
-    def spent(self, output: str) -> int:
-        """How many seeds were looked at, the last one included."""
-        failed = re.search(r"seed (\d+)\D*FAILED", output)
-        return int(failed[1]) + 1 if failed else self.budget
+    def finding(self, output: str) -> Finding:
+        """The first violation. Not every one is a predicate's: the mutant may simply have raised."""
+        first = json.loads(output)["violation_list"][0]
+        seed = int(re.findall(r"--seed (\d+)", first["replay"])[0])
+        return Finding(f"seed {seed} of {self.nodes} nodes: {first['what']}", seed + 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """Suite by node id; one that fails is enough."""
+    """Tests by node id; one that fails is enough."""
 
     ids: tuple[str, ...]
 
-    def command(self) -> tuple[str, ...]:
-        return (*PYTHON, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *self.ids)
+    def commands(self) -> Iterator[Command]:
+        yield ("pytest", "-q", "-x", "-p", "no:cacheprovider", *self.ids)
 
-    def what(self, output: str) -> str:
+    def finding(self, output: str) -> Finding:
         failed = re.search(r"^(?:FAILED|ERROR) (\S+)", output, flags=re.MULTILINE)
-        return failed[1].rsplit("/", 1)[-1] if failed else "a test"
-
-    def spent(self, output: str) -> int:
-        return 0
+        return Finding(failed[1].rsplit("/", 1)[-1] if failed else "a test")
 
 
 Killer: TypeAlias = Seeds | Suite
@@ -59,8 +67,8 @@ def suite(*ids: str) -> Suite:
     return Suite(ids)
 
 
-THREE: Final = Seeds(budget=40, nodes=3)
-FIVE: Final = Seeds(budget=40, nodes=5)
+THREE: Final = Seeds(nodes=3)
+FIVE: Final = Seeds(nodes=5)
 WORLDS: Final = (THREE, FIVE)
 """What is tried where nothing else is said."""
 

@@ -22,7 +22,7 @@ from tests.mutants.laboratory import (
     run,
     try_to_kill,
 )
-from tests.mutants.mutant import Mutant, Seeds, suite
+from tests.mutants.mutant import Finding, Mutant, Seeds, suite
 
 SLICE = MUTANTS[::4]
 """So many are killed by `make test`; the others by `make mutants`."""
@@ -92,9 +92,9 @@ def test_a_harmful_one_is_killed_in_the_copy_and_not_in_the_original(tree: Path,
 
 @pytest.mark.slow
 def test_a_killer_that_cannot_run_kills_nobody(tree: Path) -> None:
-    fate, by, _ = run(suite("tests/no_such_file.py"), tree)
+    fate, finding = run(suite("tests/no_such_file.py"), tree)
     assert fate is Fate.NOT_RUN
-    assert "exit code" in by
+    assert "exit code" in finding.what
 
 
 @pytest.mark.slow
@@ -121,10 +121,15 @@ def test_a_survivor_makes_the_command_fail(monkeypatch: pytest.MonkeyPatch, caps
     assert again.err == ""
 
 
-def test_a_seed_is_told_from_a_crash() -> None:
-    seeds = Seeds(budget=40)
-    assert seeds.what("seed 7: FAILED: P51") == "seed 7 of 3 nodes"
-    assert (seeds.spent("seed 7: FAILED: P51"), seeds.spent("seed 39: ok")) == (8, 40)
+def test_a_red_seed_is_told_with_what_it_says() -> None:
+    red = {"replay": "python -m incumbent.sim --seed 7 --nodes 3", "what": "InvariantViolated: P51"}
+    finding = Seeds(budget=12).finding(json.dumps({"violation_list": [red]}))
+    assert finding == Finding("seed 7 of 3 nodes: InvariantViolated: P51", 8)
+
+
+def test_a_budget_of_seeds_is_run_in_blocks() -> None:
+    blocks = [command[2:5:2] for command in Seeds(budget=12).commands()]
+    assert blocks == [("0", "5"), ("5", "5"), ("10", "2")]
 
 
 def test_the_table_has_a_row_for_each() -> None:

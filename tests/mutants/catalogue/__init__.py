@@ -6,6 +6,7 @@ from typing import Final
 
 from tests.mutants.catalogue.disks import DISKS
 from tests.mutants.catalogue.elections import ELECTIONS
+from tests.mutants.catalogue.engines import ENGINES
 from tests.mutants.catalogue.leaders import LEADERS
 from tests.mutants.catalogue.leases import LEASES
 from tests.mutants.catalogue.logs import LOGS
@@ -27,4 +28,5 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *LEASES,
     *REQUESTS,
     *LEADERS,
+    *ENGINES,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.mutants.mutant import FIVE, WORLDS, Mutant, Seeds, suite
+from tests.mutants.mutant import FIVE, Mutant, Seeds, suite
 
 ELECTION: Final = "consensus/raft/election.py"
 REPLICA: Final = "consensus/raft/replica.py"
@@ -105,7 +105,7 @@ ELECTIONS: Final[tuple[Mutant, ...]] = (
         STATE,
         "        self.out.withdraw(Vote)",
         "        pass",
-        (suite("tests/sim/test_seeds.py::test_seeds_that_found_something_are_kept"),),
+        (suite(f"{DISRUPTION}::test_a_campaign_that_is_over_asks_for_no_votes"),),
         promises=("P51",),
     ),
     Mutant(
@@ -120,20 +120,20 @@ ELECTIONS: Final[tuple[Mutant, ...]] = (
         ELECTION,
         "        state.parked[sender] = Parked(",
         "        _ = Parked(",
-        (suite(DISRUPTION, "tests/sim/test_world.py"),),
+        (suite(DISRUPTION),),
     ),
     Mutant(
         "a parked pre-vote is never refused",
         ELECTION,
         "if parked.until_ns <= state.now_ns]",
         "if False]",
-        (*WORLDS, suite(DISRUPTION)),
+        (suite("tests/consensus/test_notes.py"),),
     ),
     Mutant(
         "a leader that is said to be gone stays trusted",
         ELECTION,
         "    state.forget_leader()\n    state.hint",
         "    state.hint",
-        (suite(DISRUPTION, "tests/sim/test_world.py"),),
+        (suite(DISRUPTION),),
     ),
 )

@@ -1,4 +1,4 @@
-"""Faults of what a leader believes of itself."""
+"""Faults of what a leader believes of itself, and of what it leaves behind."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ from typing import Final
 from tests.mutants.mutant import Mutant, suite
 
 TENURE: Final = "leadership/tenure.py"
+TERM: Final = "leadership/term.py"
+KEEPER: Final = "leadership/keeper.py"
+CAMPAIGN: Final = "leadership/campaign.py"
+OBSERVE: Final = "leadership/observe.py"
 OVERLAP: Final = "tests/leadership/test_overlap.py"
+LOSING: Final = "tests/leadership/test_losing.py"
+OF_TENURE: Final = "tests/leadership/test_tenure.py"
+OF_CAMPAIGN: Final = "tests/leadership/test_campaign.py"
+OF_OBSERVE: Final = "tests/leadership/test_observe.py"
 
 LEADERS: Final[tuple[Mutant, ...]] = (
     Mutant(
@@ -15,15 +23,227 @@ LEADERS: Final[tuple[Mutant, ...]] = (
         TENURE,
         "RATE_SLOW // RATE_FAST",
         "RATE_FAST // RATE_FAST",
-        (suite(OVERLAP, "tests/leadership/test_tenure.py"),),
+        (suite(OVERLAP, OF_TENURE),),
         promises=("P14",),
     ),
     Mutant(
         "the lease is counted from the reply",
-        "leadership/keeper.py",
+        KEEPER,
         "await self._engine.renew(self.session)",
         "await self._engine.renew(self.session); self.lease._started_ns = clock.now_ns()",
-        (suite(OVERLAP, "tests/leadership/test_losing.py"),),
+        (suite(OVERLAP, LOSING),),
         promises=("P10",),
+    ),
+    Mutant(
+        "a session counts from when its opening was answered",
+        KEEPER,
+        "        keeper = Keeper(self._engine, self._world, self._tasks, session, sent_ns)",
+        "        keeper = Keeper(self._engine, self._world, self._tasks, session, self._world.clock.now_ns())",
+        (suite(LOSING),),
+        promises=("P10",),
+    ),
+    Mutant(
+        "a renewal after the deadline brings leadership back",
+        TENURE,
+        "        if not self.is_valid(now_ns):\n            return False\n        self._take(Step.RENEWED)",
+        "        if not self.leads:\n            return False\n        self._take(Step.RENEWED)",
+        (suite(OF_TENURE, LOSING),),
+        promises=("P12",),
+    ),
+    Mutant(
+        "what remains is read from the lease and not from the term",
+        TENURE,
+        "        return self.deadline_ns - now_ns if self.is_valid(now_ns) else 0",
+        "        return self._lease.deadline_ns - now_ns",
+        (suite(OF_TENURE),),
+        promises=("P12", "P13"),
+    ),
+    Mutant(
+        "what remains is counted to the whole ttl",
+        TENURE,
+        "    return ttl_ns * RATE_SLOW // RATE_FAST - lag_ns",
+        "    return ttl_ns * 2",
+        (suite(OF_TENURE),),
+        promises=("P13",),
+    ),
+    Mutant(
+        "the first look does not look at the clock",
+        TENURE,
+        "            if now_ns >= self.deadline_ns:\n                self._finish(self._lease.why_over(now_ns), now_ns)",
+        "            if False:\n                self._finish(self._lease.why_over(now_ns), now_ns)",
+        (suite(LOSING, OF_TENURE),),
+        promises=("P11", "P28"),
+    ),
+    Mutant(
+        "the clock stands still in suspend",
+        "runtime/clock.py",
+        'getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)',
+        "time.CLOCK_MONOTONIC",
+        (suite("tests/runtime/test_clock.py"),),
+        promises=("P11",),
+    ),
+    Mutant(
+        "the clock is the wall's",
+        "runtime/clock.py",
+        "        return time.clock_gettime_ns(_CLOCK_ID)",
+        "        return time.time_ns()",
+        (suite("tests/engines/test_local_input.py::test_wall_clock_steps_change_nothing"),),
+        promises=("P9",),
+    ),
+    Mutant(
+        "a renewal that fails for now ends the session",
+        KEEPER,
+        "        except TRANSIENT as error:\n            self._unconfirmed(number, repr(error))",
+        "        except TRANSIENT:\n            self.end(Reason.SESSION_GONE)",
+        (suite(LOSING),),
+        promises=("P18",),
+    ),
+    Mutant(
+        "the engine's word that a session is over is not taken",
+        KEEPER,
+        "        except SessionGone:\n            self.end(Reason.SESSION_GONE)\n        except IncarnationChanged:\n"
+        "            self.end(Reason.ENGINE_RESET)\n        except asyncio",
+        "        except SessionGone as error:\n            self._unconfirmed(number, repr(error))\n"
+        "        except IncarnationChanged:\n            self.end(Reason.ENGINE_RESET)\n        except asyncio",
+        (suite(LOSING),),
+        promises=("P18",),
+    ),
+    Mutant(
+        "an error of an unknown kind ends the renewals without a word",
+        KEEPER,
+        '            log.exception("a renewal failed in an unknown way; the deadline decides")\n'
+        "            self._unconfirmed(number, repr(error))",
+        "            del error; raise",
+        (suite(LOSING),),
+        promises=("P19",),
+    ),
+    Mutant(
+        "a stall of the loop goes by another name",
+        TENURE,
+        "        return Reason.RENEW_TIMEOUT if self._tried else Reason.LOOP_STALL",
+        "        return Reason.RENEW_TIMEOUT",
+        (suite(OF_TENURE, LOSING),),
+        promises=("P20",),
+    ),
+    Mutant(
+        "a late answer of an older renewal counts",
+        TENURE,
+        "        if self._started_ns is None or number != self._number:\n            return False",
+        "        if self._started_ns is None:\n            return False",
+        (suite(OF_TENURE),),
+        promises=("P22",),
+    ),
+    Mutant(
+        "everybody renews at the same age",
+        TENURE,
+        "        return self._rng.randint(latest_ns - latest_ns // RENEW_EARLY_PARTS, latest_ns)",
+        "        return latest_ns",
+        (suite(OF_TENURE),),
+        promises=("P23",),
+    ),
+    Mutant(
+        "the end of a term is told twice",
+        CAMPAIGN,
+        "        self._end_told = True\n",
+        "",
+        (suite(LOSING, OF_CAMPAIGN, OVERLAP),),
+        promises=("P24",),
+    ),
+    Mutant(
+        "the member leaves while the body still runs",
+        CAMPAIGN,
+        "    def _when_over(self) -> None:\n        self._tell_end()\n",
+        "    def _when_over(self) -> None:\n        self._tell_end()\n        self._start_leaving()\n",
+        (suite(LOSING, OF_CAMPAIGN),),
+        promises=("P25", "P39"),
+    ),
+    Mutant(
+        "one candidate's campaigns do not wait for each other",
+        CAMPAIGN,
+        "            await self._place.acquire()\n",
+        "            self._place.acquire().close()\n",
+        (suite(OF_CAMPAIGN),),
+        promises=("P6", "P25"),
+    ),
+    Mutant(
+        "the body is not cancelled",
+        CAMPAIGN,
+        "    def _when_over(self) -> None:\n        self._tell_end()\n        self._cancel()",
+        "    def _when_over(self) -> None:\n        self._tell_end()",
+        (suite(LOSING),),
+        promises=("P27",),
+    ),
+    Mutant(
+        "a thread that asks is told what was true before",
+        TERM,
+        "            answer = act(self._clock.now_ns())",
+        "            answer = act(0)",
+        (suite("tests/leadership/test_real_time.py"),),
+        promises=("P28",),
+    ),
+    Mutant(
+        "closing does not end the terms",
+        "leadership/connect.py",
+        "    for campaign in campaigns:\n        campaign.end(Reason.CLOSED)\n",
+        "",
+        (suite(LOSING),),
+        promises=("P29",),
+    ),
+    Mutant(
+        "closing waits for a body without end",
+        "leadership/connect.py",
+        "        async with asyncio.timeout(DRAIN_S_MAX):",
+        "        async with asyncio.timeout(None):",
+        (suite(f"{LOSING}::test_a_body_that_never_ends_keeps_its_session_from_being_ended"),),
+        promises=("P76",),
+    ),
+    Mutant(
+        "a candidate that was cancelled leaves its member behind",
+        CAMPAIGN,
+        "            if self._keeper is not None:\n                await self._leave(self._keeper)",
+        "            if self._keeper is not None and self._seat is not None:\n"
+        "                await self._leave(self._keeper)",
+        (suite(OF_CAMPAIGN),),
+        promises=("P2", "P4"),
+    ),
+    Mutant(
+        "a claim that was made before the wait counts after it",
+        TENURE,
+        "        return self.is_fresh(now_ns) and now_ns < asked_ns + self.ttl_ns // FRESH_PARTS",
+        "        return self.is_fresh(now_ns)",
+        (suite(OF_CAMPAIGN, OF_TENURE),),
+        promises=("P48",),
+    ),
+    Mutant(
+        "an observer is shown what it was shown before",
+        OBSERVE,
+        "            if last != [sighting]:",
+        "            if True:",
+        (suite(OF_OBSERVE),),
+        promises=("P26", "P36"),
+    ),
+    Mutant(
+        "an observer is shown a lower token",
+        OBSERVE,
+        "                if sighting.token < token_max:",
+        "                if False:",
+        (suite(OF_OBSERVE),),
+        promises=("P37",),
+    ),
+    Mutant(
+        "an observer that lost contact is shown the last leader",
+        OBSERVE,
+        "            if last != [sighting]:",
+        "            if roster is not None and last != [sighting]:",
+        (suite(OF_OBSERVE),),
+        promises=("P36",),
+    ),
+    Mutant(
+        "a forked child believes that it leads",
+        TERM,
+        "        return os.getpid() != self._pid",
+        "        return False",
+        (suite("tests/leadership/test_real_time.py"),),
+        promises=("P75",),
     ),
 )

@@ -45,6 +45,7 @@ LOGS: Final[tuple[Mutant, ...]] = (
         REPLICATION,
         "    last_new = Index(previous + len(entries))",
         "    last_new = log.last_index",
+        (*WORLDS, suite(PAPER)),
     ),
     Mutant(
         "a heartbeat commits what is not known to match",
@@ -76,19 +77,5 @@ LOGS: Final[tuple[Mutant, ...]] = (
         "        return None, entries",
         (*WORLDS, suite("tests/consensus/test_parts.py")),
         promises=("P51",),
-    ),
-    Mutant(
-        "a proposal that was overwritten is said to be done",
-        "node/node.py",
-        "            elif committed.term == term:",
-        "            elif True:",
-        (suite("tests/node"),),
-    ),
-    Mutant(
-        "proposals of a lost leadership are said to be refused",
-        "node/node.py",
-        "                    self._answer(request, Unknown())",
-        "                    self._answer(request, self._not_leader())",
-        (suite("tests/node"),),
     ),
 )

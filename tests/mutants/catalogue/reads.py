@@ -23,6 +23,7 @@ READS: Final[tuple[Mutant, ...]] = (
         ROUNDS,
         "        number = reached(membership, self._answered)",
         "        number = self.number",
+        (*WORLDS, suite(STORIES)),
     ),
     Mutant(
         "a read is taken before the own term has committed",

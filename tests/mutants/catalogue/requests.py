@@ -1,4 +1,4 @@
-"""Faults of requests that are repeated, and of what guards the resource."""
+"""Faults of requests that are repeated, and of how requests end."""
 
 from __future__ import annotations
 
@@ -27,18 +27,25 @@ REQUESTS: Final[tuple[Mutant, ...]] = (
         promises=("P3",),
     ),
     Mutant(
-        "the fence lets everybody through",
-        "fencing/sqlite.py",
-        "if token >= highest:",
-        "if token >= 0:",
-        (suite("tests/fencing/test_sqlite.py"),),
-        promises=("P33", "P34"),
+        "answers that were given are not in the snapshot",
+        MACHINE,
+        "                    dict(one.answers),",
+        "                    {},",
+        STORIES,
+        promises=("P3",),
     ),
     Mutant(
-        "a claim does not look at who came before",
-        "engines/cluster/members.py",
-        "Condition(key, Compare.CREATE, Is.GREATER, member.revision - 1, end),",
-        "",
-        (suite("tests/engines/test_cluster_conformance_memory.py"),),
+        "a proposal that was overwritten is said to be done",
+        "node/node.py",
+        "            elif committed.term == term:",
+        "            elif True:",
+        STORIES,
+    ),
+    Mutant(
+        "proposals of a lost leadership are said to be refused",
+        "node/node.py",
+        "                    self._answer(request, Unknown())",
+        "                    self._answer(request, self._not_leader())",
+        STORIES,
     ),
 )

@@ -107,11 +107,4 @@ SNAPSHOTS: Final[tuple[Mutant, ...]] = (
         "        return None",
         LAB,
     ),
-    Mutant(
-        "answers that were given are not in the snapshot",
-        "kv/machine.py",
-        "                    dict(one.answers),",
-        "                    {},",
-        (suite("tests/kv", "tests/node"),),
-    ),
 )
