@@ -26,7 +26,7 @@ class MembershipChange:
 
     voters: frozenset[NodeId]
     learners: frozenset[NodeId] = NOBODY
-    witnesses: frozenset[NodeId] = NOBODY
+    witnesses: frozenset[NodeId] = NOBODY  # among the voters and learners
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,9 @@ class Membership:
     outgoing: frozenset[NodeId] = NOBODY  # not empty while a change goes on: who voted before it
     learners: frozenset[NodeId] = NOBODY  # are sent everything and count for nothing
     learners_next: frozenset[NodeId] = NOBODY  # of `outgoing`: learners once the change is over
-    witnesses: frozenset[NodeId] = NOBODY  # vote, keep terms and memberships, hold no data, never lead
+    witnesses: frozenset[NodeId] = NOBODY
+    """Who votes, keeps terms and memberships, holds no data and never leads. Whoever was one is named for ever, also when it
+    is no member any more: its log is of no use to a voter that leads. It comes back with an empty disk, as somebody else."""
 
     @property
     def joint(self) -> bool:
@@ -59,29 +61,28 @@ class Membership:
         """Why this is no membership at all; None when it is one."""
         if not self.voters - self.witnesses:
             return "nobody could lead: name a voter that is no witness"
-        if len(self.everyone) > MEMBERS_MAX:
-            return f"{len(self.everyone)} members, and at most {MEMBERS_MAX} are possible"
+        if len(self.everyone | self.witnesses) > MEMBERS_MAX:
+            return f"{len(self.everyone | self.witnesses)} members, and at most {MEMBERS_MAX} are possible"
         if self.voting & self.learners:
             return f"both voter and learner: {sorted(self.voting & self.learners)}"
-        if not self.witnesses <= self.everyone:
-            return f"witnesses that are no members: {sorted(self.witnesses - self.everyone)}"
         if not self.learners_next <= self.outgoing - self.voters:
             return f"to be learners, and not on the way out: {sorted(self.learners_next)}"
         return None
 
     def enter(self, change: MembershipChange) -> Membership:
         """The membership that leads to the one wanted. Joint, unless the voters stay the same."""
+        witnesses = change.witnesses | self.witnesses
         if change.voters == self.voters:
-            return Membership(change.voters, learners=change.learners, witnesses=change.witnesses)
+            return Membership(change.voters, learners=change.learners, witnesses=witnesses)
         return Membership(
             change.voters,
             outgoing=self.voters,
             learners=change.learners - self.voters,
             learners_next=change.learners & self.voters,
-            witnesses=change.witnesses | (self.witnesses & self.voters),
+            witnesses=witnesses,
         )
 
     def leave(self) -> Membership:
         """The membership once the change is over."""
         learners = self.learners | self.learners_next
-        return Membership(self.voters, learners=learners, witnesses=self.witnesses & (self.voters | learners))
+        return Membership(self.voters, learners=learners, witnesses=self.witnesses)

@@ -458,9 +458,7 @@ class Node:
     def invariants(self) -> None:
         """Raises InvariantViolated when the state contradicts itself. Cheap enough for every step of a simulation."""
         self._replica.invariants()
-        invariant(
-            self.machine.applied <= self._replica.standing().commit, "only what is committed is applied"
-        )
+        invariant(self.machine.applied <= self._replica.state.commit, "only what is committed is applied")
         if self._leadership.role is not Role.LEADER:
             invariant(not self._flight.placed, "only a leader has proposals in the log")
 

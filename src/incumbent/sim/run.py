@@ -1,101 +1,206 @@
-"""One seed's run: everything goes wrong for a while, then nothing does, and progress is demanded."""
+"""One seed's run in the fast gear: everything goes wrong for a while, then nothing does, and progress is demanded."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from random import Random
 from typing import Final
 
-from incumbent.consensus.api import Timing
-from incumbent.consensus.raft.replica import Raft
 from incumbent.errors import InvariantViolated, invariant
-from incumbent.sim.chaos import Chaos
+from incumbent.kv.api import Put, Query, Range
+from incumbent.node.api import Done, Outcome
+from incumbent.sim.chaos import Chaos, choose, setting
 from incumbent.sim.kernel import START_NS
-from incumbent.sim.voter import ReplicaFactory
+from incumbent.sim.network import MS, Topology
 from incumbent.sim.world import World
 
-NODES_DEFAULT: Final = 3
-STEPS_DEFAULT: Final = 2_000
-LIVENESS_TIMEOUTS_MAX: Final = 20
+NODES_DEFAULT: Final = 5
+EVENTS_DEFAULT: Final = 5_000
+LIVENESS_TIMEOUTS_MAX: Final = 40
 """After healing, a new write is done and everyone has caught up within this many of the longest election timeouts."""
-ASK_AGAIN_NS: Final = 50_000_000
-TRACE_LINES_SHOWN: Final = 60
+HEALING_EVENTS_PER_VOTER: Final = 12_000
+"""And within this many events for each voter."""
+HISTORY_EVERY: Final = 25
+"""One seed in so many has its clients' histories judged for linearizability as well."""
+ASK_AGAIN_NS: Final = 50 * MS
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What one seed did. A violated predicate raises instead."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """What one run is: the same course always takes the same way."""
 
     seed: int
-    nodes: int
-    steps: int  # asked for; the healing comes on top
+    nodes: int = NODES_DEFAULT
+    events: int = EVENTS_DEFAULT
+    plan: str = "all"
+    topology: Topology = Topology.LAN
+    skipped: tuple[int, ...] = ()  # faults that are left out
+
+    def command(self) -> str:
+        """What replays it."""
+        parts = [f"python -m incumbent.sim --seed {self.seed} --nodes {self.nodes} --events {self.events}"]
+        if self.plan != "all":
+            parts.append(f"--faults {self.plan}")
+        if self.topology is not Topology.LAN:
+            parts.append(f"--topology {self.topology}")
+        if self.skipped:
+            parts.append(f"--skip {','.join(map(str, self.skipped))}")
+        return " ".join(parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What one run did. A violated predicate raises instead."""
+
+    course: Course
+    events: int
     simulated_ms: int
-    highest_term: int
     committed: int
     acknowledged: int
     reads: int
-    faults: dict[str, int]
-    notes: dict[str, int]
-    trace: str  # the same for the same seed, nodes and steps
+    retried: int
+    leaderships: int  # of candidates on leases
+    leaders: int  # of terms
+    changes: int  # joint memberships committed
+    judged: int  # operations that the judge of linearizability looked at
+    faults: dict[str, int] = field(default_factory=dict)
+    notes: dict[str, int] = field(default_factory=dict)
+    failovers_ms: tuple[int, ...] = ()
+    digest: str = ""  # the same for the same course
 
 
-def replay_command(seed: int, nodes: int, steps: int) -> str:
-    return f"python -m incumbent.sim --seed {seed} --nodes {nodes} --steps {steps}"
+def build(course: Course, *, trace: bool = False) -> tuple[World, Chaos]:
+    """The world of a course, at its beginning."""
+    random = Random(f"{course.seed}/kinds")
+    kinds = choose(random, course.plan, course.nodes)
+    made = setting(
+        course.seed,
+        nodes=course.nodes,
+        topology=course.topology,
+        kinds=kinds,
+        trace=trace,
+        histories=course.seed % HISTORY_EVERY == 0,
+        events_max=course.events + HEALING_EVENTS_PER_VOTER * course.nodes,
+    )
+    world = World(made)
+    return world, Chaos(world, kinds, course.skipped)
 
 
-def run(
-    seed: int,
-    *,
-    nodes: int = NODES_DEFAULT,
-    steps: int = STEPS_DEFAULT,
-    factory: ReplicaFactory = Raft,
-    timing: Timing = Timing(),
-) -> Report:
-    """`steps` events of chaos, then healing, then progress.
+def run(course: Course, *, trace: bool = False) -> Report:
+    """So many events of chaos, then healing, then progress.
 
-    Raises InvariantViolated when a predicate breaks or progress fails; its notes hold the end of the trace and the
-    command that replays it.
+    Raises InvariantViolated when a predicate breaks or progress fails; its notes hold the command that replays it and, with
+    `trace`, the end of the trace.
     """
-    world = World(seed, nodes, factory=factory, timing=timing)
+    world, chaos = build(course, trace=trace)
     try:
-        chaos = Chaos(world)
-        while world.kernel.steps < steps:
-            world.kernel.run_one()
+        world.kernel.run_events(course.events)
+        world.at_rest()
         chaos.stop()
         _demand_progress(world)
-    except InvariantViolated as violation:
-        violation.add_note("\n".join(list(world.trace.lines)[-TRACE_LINES_SHOWN:]))
-        violation.add_note(f"replay: {replay_command(seed, nodes, steps)}")
+    except Exception as error:
+        if world.trace is not None:
+            error.add_note("\n".join(world.trace.lines))
+        error.add_note(f"replay: {course.command()}")
         raise
-    status = [voter.replica.status() for voter in world.running() if voter.replica is not None]
+    return _report(course, world, chaos)
+
+
+def _report(course: Course, world: World, chaos: Chaos) -> Report:
     return Report(
-        seed=seed,
-        nodes=nodes,
-        steps=steps,
-        simulated_ms=(world.kernel.now_ns - START_NS) // 1_000_000,
-        highest_term=max(one.term for one in status),
-        committed=len(world.checkers.machines.committed),
-        acknowledged=len(world.checkers.acknowledged.entries),
-        reads=world.checkers.reads.served,
-        faults=dict(sorted(chaos.counts.items())),
-        notes=dict(sorted(world.trace.notes.items())),
-        trace=world.trace.fingerprint,
+        course=course,
+        events=world.kernel.events,
+        simulated_ms=(world.kernel.now_ns - START_NS) // MS,
+        committed=len(world.predicates.committed.entries),
+        acknowledged=world.register.acknowledged,
+        reads=world.register.reads,
+        retried=sum(one.done for one in world.retriers),
+        leaderships=world.elections.leaderships,
+        leaders=world.tally.leaders,
+        changes=world.predicates.chain.changes,
+        judged=len(world.calls),
+        faults=dict(chaos.counts),
+        notes=dict(world.tally.notes),
+        failovers_ms=tuple(ns // MS for ns in world.tally.failovers_ns),
+        digest=f"{world.kernel.digest:016x}",
     )
 
 
 def _demand_progress(world: World) -> None:
-    """A write and a read that are asked for now get done, and every voter applies everything that was acknowledged."""
-    checkers = world.checkers
-    until_ns = world.kernel.now_ns + LIVENESS_TIMEOUTS_MAX * world.timing.election_timeout_max_ns
-    writes, reads = checkers.acknowledged.entries, checkers.reads
-    writes_before, reads_before = len(writes), reads.served
-    while len(writes) == writes_before or reads.served == reads_before:
+    """A write and a read that are asked for now get done, every member applies everything that was acknowledged, no change
+    of membership stays half-way, and everybody who waits for an answer gets one."""
+    world.stop_clients()
+    timing = world.setting.timing
+    until_ns = world.kernel.now_ns + LIVENESS_TIMEOUTS_MAX * max(
+        timing.election_timeout_max_ns, 2 * timing.adaptive_max_ns
+    )
+    done: list[Outcome] = []
+    while len(done) < 2:
         invariant(world.kernel.now_ns < until_ns, "liveness: nothing is done after healing")
-        leader = world.leader()
-        if leader is not None:
-            world.propose(leader)
-            world.read(leader)
+        _ask(world, done)
         world.run_for(ASK_AGAIN_NS)
-    while any(voter.applied < writes[-1].index for voter in world.voters.values()):
+    while not _settled(world):
         invariant(world.kernel.now_ns < until_ns, "liveness: not everyone catches up after healing")
         world.run_for(ASK_AGAIN_NS)
-    checkers.acknowledged.check({voter.me: voter.applied for voter in world.voters.values()})
+    world.at_rest()
+    leader = world.leader()
+    assert leader is not None
+    node = leader.node
+    assert node is not None
+
+    def query(what: Query) -> Done:
+        return Done(node.machine.query(what))
+
+    for retrier in world.retriers:
+        retrier.check(query)
+
+
+def _ask(world: World, done: list[Outcome]) -> None:
+    leader = world.leader()
+    if leader is None:
+        return
+
+    def then(outcome: Outcome) -> None:
+        if isinstance(outcome, Done):
+            done.append(outcome)
+
+    request = world.requests.open(then)
+    if done:
+        leader.ask(lambda node, now_ns: node.read(request, Range(b"end"), now_ns))
+    else:
+        leader.ask(lambda node, now_ns: node.submit(request, Put(b"end", b""), now_ns))
+
+
+def _settled(world: World) -> bool:
+    leader = world.leader()
+    if leader is None or leader.standing is None or leader.standing.membership.joint:
+        return False
+    commit = max(leader.standing.commit, len(world.predicates.committed.entries))
+    members = leader.standing.membership.everyone
+    return all(
+        voter.gone or (voter.standing is not None and voter.standing.applied >= commit)
+        for name, voter in world.voters.items()
+        if name in members
+    )
+
+
+def failure_of(course: Course) -> InvariantViolated | None:
+    """What breaks on this course, if anything does."""
+    try:
+        run(course)
+    except InvariantViolated as violation:
+        return violation
+    return None
+
+
+def without(course: Course, skipped: Collection[int], events: int) -> Course:
+    """The same course with more left out, or shorter."""
+    return Course(
+        seed=course.seed,
+        nodes=course.nodes,
+        events=events,
+        plan=course.plan,
+        topology=course.topology,
+        skipped=tuple(sorted(skipped)),
+    )

@@ -1,60 +1,63 @@
-"""What happened, for people, and its fingerprint: the same seed gives the same one."""
+"""What happened, for people: kept only when a seed is run again because it failed."""
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from typing import Final
 
+from incumbent.consensus.api import Envelope, Record, Standing
 from incumbent.ids import NodeId
+from incumbent.node.api import Applied
 from incumbent.sim.kernel import START_NS, Kernel
-from incumbent.sim.observe import Advanced, Applied, Crashed, Durable, Observer, Started
+from incumbent.sim.voter import Voter
 
-LINES_MAX: Final = 2_000
+LINES_MAX: Final = 20_000
 """So many of the last lines are kept."""
 
 
-class Trace(Observer):
+class Trace:
     def __init__(self, kernel: Kernel) -> None:
         self.lines: deque[str] = deque(maxlen=LINES_MAX)
-        self.notes: dict[str, int] = {}  # how often each code was emitted
         self._kernel = kernel
-        self._hash = hashlib.sha256()
 
     def _add(self, me: NodeId, what: str) -> None:
-        line = f"{(self._kernel.now_ns - START_NS) / 1e6:12.3f} ms  {me:<6} {what}"
-        self._hash.update(line.encode())
-        self.lines.append(line)
+        self.lines.append(f"{(self._kernel.now_ns - START_NS) / 1e6:12.3f} ms  {me:<4} {what}")
 
     def world(self, what: str) -> None:
         """What was done to the voters."""
         self._add(NodeId("*"), what)
 
-    def started(self, seen: Started) -> None:
-        self._add(seen.me, f"starts at term {seen.status.term}, last {seen.status.last_index}")
-
-    def crashed(self, seen: Crashed) -> None:
-        self._add(seen.me, "crashes")
-
-    def durable(self, seen: Durable) -> None:
-        kind = "vote " if seen.record.hard_state is not None else ""
-        cut = f"cut from {seen.record.truncate_from} " if seen.record.truncate_from is not None else ""
-        put = (
-            f"put {seen.record.entries[0].index}..{seen.record.entries[-1].index}"
-            if seen.record.entries
-            else ""
+    def started(self, voter: Voter) -> None:
+        standing = voter.standing
+        assert standing is not None
+        self._add(
+            voter.me, f"starts at term {standing.term}, commit {standing.commit}, last {standing.last_index}"
         )
-        self._add(seen.me, f"durable: {kind}{cut}{put}")
 
-    def applied(self, seen: Applied) -> None:
-        self._add(seen.me, f"applies {seen.entry.index} of term {seen.entry.term}")
+    def crashed(self, voter: Voter) -> None:
+        self._add(voter.me, "crashes")
 
-    def advanced(self, seen: Advanced) -> None:
-        for note in seen.notes:
-            self.notes[note.code] = self.notes.get(note.code, 0) + 1
+    def sent(self, voter: Voter, envelope: Envelope) -> None:
+        self._add(voter.me, f"→ {envelope.to} {envelope.message}")
+
+    def durable(self, voter: Voter, record: Record) -> None:
+        parts = []
+        if record.hard_state is not None:
+            parts.append("vote")
+        if record.snapshot is not None:
+            parts.append(f"snapshot {record.snapshot.index}")
+        if record.truncate_from is not None:
+            parts.append(f"cut from {record.truncate_from}")
+        if record.entries:
+            parts.append(f"put {record.entries[0].index}..{record.entries[-1].index}")
+        self._add(voter.me, "durable: " + ", ".join(parts))
+
+    def advanced(self, voter: Voter, before: Standing, applied: Applied) -> None:
+        now = voter.standing
+        if now is not None and now.applied > before.applied:
+            self._add(voter.me, f"applied {before.applied + 1}..{now.applied}")
+        for note in applied.notes:
             facts = " ".join(f"{name}={value}" for name, value in note.facts.items())
-            self._add(seen.me, f"{note.code} {facts}")
-
-    @property
-    def fingerprint(self) -> str:
-        return self._hash.hexdigest()[:16]
+            self._add(voter.me, f"{note.code} {facts}")
+        for request, outcome in applied.outcomes:
+            self._add(voter.me, f"answers {request}: {outcome}")

@@ -1,7 +1,8 @@
-"""One voter of a simulated world: a replica, its disk, and the driver's duties in their order, with time between them.
+"""One voter of a simulated world: the pure node, its disk and its clock, and the driver's duties in their order, with time
+between them.
 
-A crash may fall anywhere: before the write, in its middle, after it and before the messages leave, between two of them,
-or before advance. A pause stops the process; its disk goes on.
+A crash may fall anywhere: before the write, in its middle, after it and before the messages leave, after them and before
+advance. A pause stops the process; its disk goes on.
 """
 
 from __future__ import annotations
@@ -9,123 +10,119 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
-from incumbent.consensus.api import (
-    Committed,
-    DeadlinePassed,
-    Envelope,
-    Event,
-    Membership,
-    ReadReady,
-    Ready,
-    Record,
-    Replica,
-    Role,
-    Saved,
-    Timing,
-)
+from incumbent.consensus.api import Envelope, Membership, Message, Record, Standing, Timing
 from incumbent.errors import invariant
-from incumbent.ids import Index, NodeId, RequestId, Term
+from incumbent.ids import NodeId
+from incumbent.node.api import Applied, NodeReady
+from incumbent.node.node import Limits, Node
 from incumbent.sim.disk import SimDisk
-from incumbent.sim.kernel import Kernel
-from incumbent.sim.observe import (
-    Acknowledged,
-    Advanced,
-    Applied,
-    Crashed,
-    Durable,
-    Observer,
-    Readied,
-    ReadServed,
-    RequestRefused,
-    Started,
-    Stepped,
-)
+from incumbent.sim.kernel import START_NS, Kernel
 
-ADVANCE_NS: Final = (0, 0, 0, 2_000_000)
-"""Between the last message and advance: mostly nothing, sometimes longer than a round trip."""
+LATE_ADVANCE: Final = 0.06
+"""The share of Readies that are followed by something else before advance."""
+LATE_ADVANCE_MAX_NS: Final = 2_000_000
+MILLION: Final = 1_000_000
 
 
-class CheckedReplica(Replica, Protocol):
-    def invariants(self) -> None: ...
+class Watcher(Protocol):
+    """Everyone who looks on. Nothing may depend on what they do."""
+
+    def started(self, voter: Voter) -> None: ...
+    def crashed(self, voter: Voter) -> None: ...
+    def stepped(self, voter: Voter, cause: Message | None) -> None: ...
+    def sending(self, voter: Voter, envelope: Envelope) -> None: ...
+    def durable(self, voter: Voter, record: Record) -> None: ...
+    def advanced(self, voter: Voter, applied: Applied) -> None: ...
 
 
-class ReplicaFactory(Protocol):
-    """A protocol's constructor; see consensus.api.Replica."""
-
-    def __call__(
-        self, me: NodeId, membership: Membership, saved: Saved, *, random: Random, now_ns: int, timing: Timing
-    ) -> CheckedReplica: ...
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Host:
     """What a voter stands on."""
 
     kernel: Kernel
-    factory: ReplicaFactory
-    membership: Membership
+    membership: Membership  # the first
     timing: Timing
-    fsync_ns: Callable[[], int]
-    send: Callable[[NodeId, Envelope], None]
-    observer: Observer
-
-
-class _Place(NamedTuple):
-    request: RequestId
-    term: Term
+    limits: Limits
+    fsync_ns: Callable[[Voter], int]
+    send: Callable[[Voter, Envelope], None]
+    watcher: Watcher
+    chance: Callable[[], float]
 
 
 class Voter:
-    def __init__(self, me: NodeId, host: Host) -> None:
+    def __init__(self, number: int, me: NodeId, host: Host, *, priority: int = 0) -> None:
+        self.number = number
         self.me = me
         self.disk = SimDisk()
-        self.replica: CheckedReplica | None = None  # None = the process does not run
+        self.node: Node | None = None  # None = the process does not run
+        self.standing: Standing | None = None  # as last seen
         self.paused = False
+        self.gone = False  # for ever: its disk is damaged
         self.writing: Record | None = None  # on its way to the disk
-        self.applied = Index(0)
         self.ambushed: Callable[[], None] | None = (
-            None  # called in the middle of the next write of a vote with entries
+            None  # called in the middle of a write of a vote with entries
         )
+        self.fsync_max_ns: int | None = None  # of this disk; None = as the world's
+        self.drift_ppm = 0
+        self.offset_ns = (
+            number * 7_777_777_777
+        )  # clocks of different hosts have nothing to do with each other
+        self.priority = priority
         self._host = host
+        self._kernel = host.kernel
         self._busy = False  # a Ready is outstanding
-        self._life = (
-            0  # rises with every start and crash: what was scheduled in an earlier life does not happen
-        )
+        self._life = 0  # what was scheduled in an earlier life does not happen
         self._backlog: list[tuple[Callable[..., None], tuple[object, ...]]] = []
-        self._alarm_ns: int | None = None  # the earliest alarm that is set
-        self._places: dict[Index, _Place] = {}
-        self._reads: list[ReadReady] = []
+        self._alarm_ns: int | None = None  # the earliest alarm that is set, in the kernel's time
+
+    # --- time ----------------------------------------------------------------------------------------------------
+
+    def now_ns(self) -> int:
+        """What this host's clock reads."""
+        now_ns = self._kernel.now_ns
+        if self.drift_ppm:
+            now_ns += (now_ns - START_NS) * self.drift_ppm // MILLION
+        return now_ns + self.offset_ns
+
+    def drift(self, ppm: int) -> None:
+        """From now on this clock runs so much faster. It does not jump."""
+        self.offset_ns += (self._kernel.now_ns - START_NS) * (self.drift_ppm - ppm) // MILLION
+        self.drift_ppm = ppm
 
     # --- life ----------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        invariant(self.replica is None, "a voter starts once at a time", me=self.me)
+        invariant(self.node is None and not self.gone, "a voter starts once at a time", me=self.me)
         host = self._host
         self._life += 1
-        self.paused, self.writing, self.applied, self._alarm_ns = False, None, Index(0), None
-        self._busy, self._backlog, self._places, self._reads = False, [], {}, []
-        self.replica = host.factory(
+        self.paused, self.writing, self._alarm_ns = False, None, None
+        self._busy, self._backlog = False, []
+        seed = f"{self._kernel.seed}/{self.me}/{self._life}"
+        self.node = Node(
             self.me,
             host.membership,
             self.disk.saved(),
-            random=Random(host.kernel.random.getrandbits(64)),
-            now_ns=host.kernel.now_ns,
+            random=Random(seed),
+            now_ns=self.now_ns(),
             timing=host.timing,
+            limits=host.limits,
+            priority=self.priority,
         )
-        host.observer.started(Started(self.me, self.replica.status()))
+        self.standing = self.node.standing()
+        host.watcher.started(self)
         self._pump()
 
     def crash(self) -> None:
         """Everything that is not durable is gone. A record on its way is on the disk whole, or not at all."""
-        if self.replica is None:
+        if self.node is None:
             return
-        if self.writing is not None and self._host.kernel.random.random() < 0.5:
+        if self.writing is not None and self._host.chance() < 0.5:
             self._make_durable(self.writing)
         self._life += 1
-        self.replica, self.writing, self.ambushed = None, None, None
-        self._host.observer.crashed(Crashed(self.me))
+        self.node, self.writing, self.ambushed = None, None, None
+        self._host.watcher.crashed(self)
 
     def pause(self) -> None:
         """As SIGSTOP does it: what arrives meanwhile waits."""
@@ -137,121 +134,131 @@ class Voter:
         self.paused = False
         backlog, self._backlog = self._backlog, []
         for call, args in backlog:
-            self._soon(0, call, *args)
+            self._kernel.after(0, self._live, self._life, call, args)
 
     # --- events --------------------------------------------------------------------------------------------------
 
-    def take(self, event: Event) -> None:
-        """Let the process see an event: now, when it runs again, or never when it does not run at all."""
-        self._live(self._life, self._take, (event,))
-
-    def _take(self, event: Event) -> None:
-        self._step(event)
+    def receive(self, sender: NodeId, message: Message) -> None:
+        """A message arrives: now, when the process runs again, or never when it does not run at all."""
+        node = self.node
+        if node is None:
+            return
+        if self.paused:
+            self._backlog.append((self.receive, (sender, message)))
+            return
+        node.receive(sender, message, self.now_ns())
+        self._host.watcher.stepped(self, message)
         self._pump()
 
-    def _soon(self, delay_ns: int, call: Callable[..., None], *args: object) -> None:
-        self._host.kernel.after(delay_ns, self._live, self._life, call, args)
+    def ask(self, request: Callable[[Node, int], None]) -> None:
+        """A client's or an operator's request, or a hint, arrives."""
+        self._live(self._life, self._ask, (request,))
+
+    def _ask(self, request: Callable[[Node, int], None]) -> None:
+        request(self._running(), self.now_ns())
+        self._host.watcher.stepped(self, None)
+        self._pump()
 
     def _live(self, life: int, call: Callable[..., None], args: tuple[object, ...]) -> None:
-        if life != self._life or self.replica is None:
+        if life != self._life or self.node is None:
             return
         if self.paused:
             self._backlog.append((call, args))
         else:
             call(*args)
 
-    def _step(self, event: Event) -> None:
-        replica = self._running()
-        before = replica.status()
-        replica.step(event, self._host.kernel.now_ns)
-        replica.invariants()
-        self._host.observer.stepped(Stepped(self.me, event, before, replica.status()))
+    def _running(self) -> Node:
+        assert self.node is not None
+        return self.node
 
-    def _ring(self) -> None:
+    def _ring(self, life: int) -> None:
+        if life != self._life or self.node is None:
+            return
         self._alarm_ns = None
-        if self._host.kernel.now_ns >= self._running().deadline_ns:
-            self._step(DeadlinePassed())
-        self._pump()
+        if self.paused:
+            self._backlog.append((self._ring, (life,)))
+            return
+        now_ns = self.now_ns()
+        if now_ns >= self.node.deadline_ns:
+            self.node.deadline_passed(now_ns)
+            self._host.watcher.stepped(self, None)
+            self._pump()
+        else:
+            self._set_alarm()
 
     def _set_alarm(self) -> None:
-        deadline_ns = self._running().deadline_ns
-        if self._alarm_ns is None or deadline_ns < self._alarm_ns:
-            self._alarm_ns = deadline_ns
-            self._soon(deadline_ns - self._host.kernel.now_ns, self._ring)
+        kernel = self._kernel
+        delay_ns = self._running().deadline_ns - self.now_ns()
+        if self.drift_ppm and delay_ns > 0:
+            delay_ns -= delay_ns * self.drift_ppm // (MILLION + self.drift_ppm) - 1
+        at_ns = kernel.now_ns + max(0, delay_ns)
+        if self._alarm_ns is None or at_ns < self._alarm_ns:
+            self._alarm_ns = at_ns
+            kernel.after(delay_ns, self._ring, self._life)
 
-    def _running(self) -> CheckedReplica:
-        assert self.replica is not None
-        return self.replica
-
-    # --- the driver's duties ---------------------------------------------------------------------------------------
+    # --- the driver's duties -------------------------------------------------------------------------------------
 
     def _pump(self) -> None:
-        replica = self._running()
-        if not self._busy and (ready := replica.ready()) is not None:
-            self._busy = True
-            self._host.observer.readied(Readied(self.me, replica.status(), ready))
+        node = self._running()
+        while not self._busy:
+            ready = node.ready()
+            if ready is None:
+                break
             for envelope in ready.now:
-                self._host.send(self.me, envelope)
+                self._host.send(self, envelope)
+            self._busy = True
             if ready.record is None:
                 self._send(ready)
             else:
                 self._write(ready, ready.record)
-        self._set_alarm()
+        if self.node is node:
+            self._set_alarm()
 
-    def _write(self, ready: Ready, record: Record) -> None:
+    def _write(self, ready: NodeReady, record: Record) -> None:
         self.writing = record
-        duration_ns = self._host.fsync_ns()
-        self._host.kernel.after(duration_ns, self._written, self._life, ready)
-        if self.ambushed and record.hard_state is not None and record.entries:
-            self._host.kernel.after(duration_ns // 2, self.ambushed)
+        duration_ns = self._host.fsync_ns(self)
+        self._kernel.after(duration_ns, self._written, self._life, ready)
+        if self.ambushed is not None and record.hard_state is not None and record.entries:
+            self._kernel.after(duration_ns // 2, self.ambushed)
             self.ambushed = None
 
-    def _written(self, life: int, ready: Ready) -> None:
+    def _written(self, life: int, ready: NodeReady) -> None:
         """The disk is done, whether the process runs or is paused; after a crash there is nothing left to do."""
-        if life == self._life and self.writing is not None:
-            self._make_durable(self.writing)
-            self.writing = None
-            self._live(life, self._send, (ready,))
+        if life != self._life or self.writing is None:
+            return
+        self._make_durable(self.writing)
+        self.writing = None
+        if self._host.chance() < LATE_ADVANCE:  # time for a crash between the write and the messages
+            self._later(self._send_and_pump, ready)
+        else:
+            self._live(life, self._send_and_pump, (ready,))
 
     def _make_durable(self, record: Record) -> None:
         self.disk.apply(record)
-        self._host.observer.durable(Durable(self.me, record))
+        self._host.watcher.durable(self, record)
 
-    def _send(self, ready: Ready) -> None:
+    def _send_and_pump(self, ready: NodeReady) -> None:
+        self._send(ready)
+        if not self._busy:
+            self._pump()
+
+    def _send(self, ready: NodeReady) -> None:
         for envelope in ready.messages:
-            self._host.send(self.me, envelope)
-        # Anything up to a network round trip or two: answers may come before advance, and so may a crash.
-        self._soon(self._host.kernel.random.choice(ADVANCE_NS), self._finish, ready)
+            self._host.send(self, envelope)
+        if self._host.chance() < LATE_ADVANCE:  # time for answers, other events and a crash before advance
+            self._later(self._advance_and_pump)
+        else:
+            self._advance()
 
-    def _finish(self, ready: Ready) -> None:
-        replica = self._running()
-        for placed in ready.placed:
-            self._places[placed.index] = _Place(placed.request, placed.term)
-        for entry in ready.committed:
-            self._apply(entry)
-        for refusal in ready.refused:
-            self._host.observer.request_refused(RequestRefused(refusal.request))
-        self._reads += ready.reads
-        self._serve_reads()
-        if ready.leadership is not None and ready.leadership.role is not Role.LEADER:
-            self._places.clear()  # outcome unknown
-        replica.advance()
-        replica.invariants()
-        self._busy = False
-        self._host.observer.advanced(Advanced(self.me, replica.status(), ready.notes))
+    def _later(self, call: Callable[..., None], *args: object) -> None:
+        delay_ns = int(self._host.chance() * LATE_ADVANCE_MAX_NS)
+        self._kernel.after(delay_ns, self._live, self._life, call, args)
+
+    def _advance_and_pump(self) -> None:
+        self._advance()
         self._pump()
 
-    def _apply(self, entry: Committed) -> None:
-        self.applied = entry.index
-        self._host.observer.applied(Applied(self.me, entry))
-        place = self._places.pop(entry.index, None)
-        if place is not None and place.term == entry.term:
-            self._host.observer.acknowledged(Acknowledged(place.request, entry))
-
-    def _serve_reads(self) -> None:
-        waiting, self._reads = self._reads, []
-        for read in waiting:
-            if read.index <= self.applied:
-                self._host.observer.read_served(ReadServed(read.request, read.index, self.applied))
-            else:
-                self._reads.append(read)
+    def _advance(self) -> None:
+        applied = self._running().advance(self.now_ns())
+        self._busy = False
+        self._host.watcher.advanced(self, applied)

@@ -7,6 +7,7 @@ before an entry of the own term is committed (the fault in single-server changes
 from __future__ import annotations
 
 from incumbent.consensus.api import Entry, Membership, MembershipChange, Placed, Role, Why
+from incumbent.consensus.quorum import majority
 from incumbent.consensus.raft.messages import TimeoutNow, encode_membership
 from incumbent.consensus.raft.notes import Code
 from incumbent.consensus.raft.progress import Mode
@@ -35,13 +36,18 @@ def _cannot_change(state: State, change: MembershipChange) -> tuple[Why, str] | 
         return Why.TOO_EARLY, "nothing of this term is committed yet"
     if present.joint or state.configured[-1].index > state.commit:
         return Why.CHANGING, "the change before is not committed yet"
-    wanted = Membership(change.voters, learners=change.learners, witnesses=change.witnesses)
+    wanted = present.enter(change)
     fault = wanted.faults()
     if fault is not None:
         return Why.INVALID, fault
-    turned = (present.witnesses ^ wanted.witnesses) & present.everyone & wanted.everyone
+    named = change.voters | change.learners
+    turned = (present.witnesses & named) - change.witnesses | (
+        change.witnesses - present.witnesses
+    ) & present.everyone
     if turned:
-        return Why.INVALID, f"a witness has no data: remove and add anew to turn {sorted(turned)}"
+        return Why.INVALID, f"a witness has no data, and stays one for as long as its disk: {sorted(turned)}"
+    if not change.witnesses <= named:
+        return Why.INVALID, f"witnesses that are no members: {sorted(change.witnesses - named)}"
     if wanted == present:
         return Why.INVALID, "this is the membership already"
     behind = sorted(voter for voter in change.voters - present.voters if not _caught_up(state, voter))
@@ -95,11 +101,15 @@ def _hand_over_and_leave(state: State) -> None:
 
 
 def data_voters_suffice(state: State) -> bool:
-    """Whether every voter that keeps data can acknowledge: then no witness counts for a commit, because what only it and
-    the leader hold is lost with the leader's disk."""
+    """Whether every voter that keeps data can acknowledge, and they are a quorum without any witness: then no witness counts
+    for a commit, because what only it and the leader hold is lost with the leader's disk."""
+    membership = state.membership
+    for half in (membership.voters, membership.outgoing):
+        if half and len(half - membership.witnesses) < majority(half):
+            return False
     return all(
         state.progress[voter].mode in (Mode.REPLICATE, Mode.PROBE)
         and state.now_ns - state.progress[voter].heard_ns < state.election_min_ns
-        for voter in state.membership.electable
+        for voter in membership.electable
         if voter != state.me
     )

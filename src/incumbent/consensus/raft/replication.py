@@ -61,16 +61,22 @@ def request_read(state: State, request: RequestId) -> None:
 def replicate(state: State) -> None:
     """Send every follower what it lacks and may be sent, and the commit index when no append carries it: whoever waits at
     a follower would else wait for the next heartbeat. Called once per ready(): that is what batches."""
-    last, commit = state.log.last_index, state.commit
+    commit = state.commit
     for peer, progress in state.progress.items():
-        if progress.next <= last:
-            while progress.next <= last and progress.may_send(state.limits):
-                if progress.mode is Mode.SNAPSHOT or progress.next <= state.log.forgotten:
-                    snapshots.send_piece(state, peer, progress)
-                else:
-                    _send_append(state, peer, progress)
+        last = _sendable(state, peer)
+        while progress.next <= last and progress.may_send(state.limits):
+            if progress.mode is Mode.SNAPSHOT or progress.next <= state.log.forgotten:
+                snapshots.send_piece(state, peer, progress)
+            else:
+                _send_append(state, peer, progress, last)
         if progress.commit_sent < commit and progress.commit_sent < progress.match:
             _send_heartbeat(state, peer, progress)
+
+
+def _sendable(state: State, peer: NodeId) -> Index:
+    """Everything may leave before it is durable here, except to a witness: it must not know of more than a disk with the data
+    has, or nobody whom it would vote for could be elected after a crash."""
+    return state.log.stable if peer in state.membership.witnesses else state.log.last_index
 
 
 def begin_read_round(state: State) -> None:
@@ -139,11 +145,11 @@ def _send_heartbeat(state: State, peer: NodeId, progress: Progress) -> None:
     )
 
 
-def _send_append(state: State, peer: NodeId, progress: Progress) -> None:
+def _send_append(state: State, peer: NodeId, progress: Progress, up_to: Index) -> None:
     previous = Index(progress.next - 1)
     term = state.log.term_at(previous)
     invariant(term is not None, "the entry before the next one is in the log", next=progress.next)
-    entries, size = _batch(state, progress.next)
+    entries, size = _batch(state, progress.next, up_to)
     if peer in state.membership.witnesses:
         entries = tuple([Entry(e.index, e.term, None, e.tag) for e in entries])
     last = Index(previous + len(entries))
@@ -152,10 +158,10 @@ def _send_append(state: State, peer: NodeId, progress: Progress) -> None:
     state.out.send_now(peer, Append(state.term, previous, term or Term(0), entries, state.commit, sequence))
 
 
-def _batch(state: State, first: Index) -> tuple[tuple[Entry, ...], int]:
-    """What one append holds from `first` on, and its bytes."""
+def _batch(state: State, first: Index, up_to: Index) -> tuple[tuple[Entry, ...], int]:
+    """What one append holds from `first` on, at most `up_to`, and its bytes."""
     limits = state.limits
-    entries = state.log.between(first, first + limits.append_entries_max - 1)
+    entries = state.log.between(first, min(up_to, first + limits.append_entries_max - 1))
     size = 0
     for count, entry in enumerate(entries):
         grown = size + len(entry.data or entry.tag)

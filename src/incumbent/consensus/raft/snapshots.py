@@ -119,8 +119,7 @@ def _incoming(state: State, message: InstallSnapshot) -> Incoming | None:
     if message.size > state.limits.snapshot_bytes_max:
         state.note(Code.SNAPSHOT_CHUNK_BAD, at=message.index, size=message.size)
         return None
-    if incoming is not None:
-        state.note(Code.SNAPSHOT_DISCARDED, at=incoming.index, received=len(incoming.state))
+    state.discard_incoming()
     state.incoming = Incoming(message.term, message.index, message.index_term, message.size)
     return state.incoming
 

@@ -271,7 +271,7 @@ class State:
             self.uncommitted_bytes, self.probe_due = 0, False
         if term > self.term:
             self.term, self.vote = term, None
-            self.incoming = None
+            self.discard_incoming()
             self.forget_leader()
         if self.role is not Role.FOLLOWER:
             self.end_campaign()
@@ -295,6 +295,12 @@ class State:
         # A request that has not left yet speaks of a log which the leader just heard may cut before it is durable.
         self.out.withdraw(Vote)
 
+    def discard_incoming(self) -> None:
+        """Half a snapshot is of no use once its sender leads no more."""
+        if self.incoming is not None:
+            self.note(Code.SNAPSHOT_DISCARDED, at=self.incoming.index, received=len(self.incoming.state))
+            self.incoming = None
+
     def forget_leader(self) -> None:
         self.leader, self.heard_ns = None, None
 
@@ -310,7 +316,7 @@ class State:
         invariant(self.electable, "only who may lead campaigns", me=self.me)
         self.role = Role.CANDIDATE
         self.term, self.vote = Term(self.term + 1), self.me
-        self.incoming = None
+        self.discard_incoming()
         self.forget_leader()
         self.votes = {}  # the own vote counts once it is durable
 

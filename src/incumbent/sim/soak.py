@@ -1,0 +1,84 @@
+"""``python -m incumbent.sim.soak``: a great many seeds, in chunks that can be interrupted and resumed.
+
+Each chunk is a file that says which source it ran on; a changed source begins anew, so that a clean soak is one of the code
+that is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import incumbent
+from incumbent.sim.run import Course
+from incumbent.sim.survey import Summary, from_json, survey, to_json
+
+SEEDS_DEFAULT: Final = 100_000
+CHUNK: Final = 1_000
+PURE_LAYERS: Final = ("consensus", "kv", "node", "sim")
+"""What the fast gear runs; a change anywhere else does not concern it."""
+
+
+def source_hash() -> str:
+    """Of everything that the fast gear runs."""
+    root = Path(incumbent.__file__).parent
+    digest = hashlib.sha256()
+    for layer in PURE_LAYERS:
+        for path in sorted((root / layer).rglob("*.py")):
+            digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def chunk(first: int, *, jobs: int) -> Summary:
+    def courses() -> Iterator[Course]:
+        for seed in range(first, first + CHUNK):
+            yield Course(seed=seed)
+
+    return survey(courses(), jobs=jobs)
+
+
+def soak(directory: Path, seeds: int, *, jobs: int) -> Summary:
+    """Run what is not there yet of `seeds` seeds, chunk by chunk, and give the sum."""
+    directory.mkdir(parents=True, exist_ok=True)
+    whole = Summary()
+    for first in range(0, seeds, CHUNK):
+        path = directory / f"seeds-{first:07d}.json"
+        if path.exists():
+            whole.merge(from_json(json.loads(path.read_text())))
+            continue
+        done = chunk(first, jobs=jobs)
+        unfinished = path.with_suffix(".new")
+        unfinished.write_text(json.dumps(to_json(done)))
+        unfinished.rename(path)
+        whole.merge(done)
+        sys.stderr.write(f"{first + CHUNK} of {seeds} seeds, {whole.broken} violations\n")
+    return whole
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m incumbent.sim.soak", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=SEEDS_DEFAULT, help=f"how many ({SEEDS_DEFAULT})")
+    parser.add_argument("--jobs", type=int, default=1, help="processes (1)")
+    parser.add_argument("--dir", type=Path, default=Path(".cache/soak"), help="where chunks are kept")
+    options = parser.parse_args(arguments)
+    source = source_hash()
+    whole = soak(options.dir / source, options.seeds, jobs=options.jobs)
+    stamp = options.dir / "last-clean.txt"
+    sys.stdout.write(json.dumps(whole.as_json("all"), indent=2) + "\n")
+    if whole.broken:
+        sys.stdout.write("not clean\n")
+    else:
+        day = time.strftime("%Y-%m-%d %H:%M")
+        stamp.write_text(f"{day}: {whole.seeds} seeds, {whole.events} events, source {source}\n")
+    sys.stdout.write("last clean: " + (stamp.read_text() if stamp.exists() else "never\n"))
+    return 1 if whole.broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
