@@ -14,10 +14,12 @@ import pytest
 
 from incumbent.errors import InvariantViolated
 from incumbent.sim import soak as soaking
-from incumbent.sim.chaos import KINDS_MIN, PLANS, STRIKES, Chaos
+from incumbent.sim.chaos import KINDS_MIN, Chaos
 from incumbent.sim.command import main
+from incumbent.sim.course import Course
 from incumbent.sim.network import MS, Topology
-from incumbent.sim.run import Course, Report, build, failure_of, run
+from incumbent.sim.plans import PLANS, STRIKES
+from incumbent.sim.run import Report, build, failure_of, run
 from incumbent.sim.shrink import shrink
 from incumbent.sim.survey import Summary, from_json, run_batch, survey, to_json
 from incumbent.sim.world import Setting, World

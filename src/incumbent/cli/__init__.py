@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from incumbent.errors import IncumbentError
+from incumbent.sim.options import add_arguments as add_simulation
 
 EXIT_ERROR = 2
 """Bad input, or something did not work; what exactly is one line on standard error."""
@@ -49,6 +50,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     check.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     check.set_defaults(run=_check)
+
+    simulate = commands.add_parser(
+        "simulate", help="run the consensus core through seeded faults in simulated time"
+    )
+    add_simulation(simulate)
+    simulate.set_defaults(run=_simulate)
     return parser
 
 
@@ -62,6 +69,12 @@ def _demo(arguments: argparse.Namespace) -> int:
     from incumbent.cli.demo.command import demo
 
     return demo(rounds=arguments.rounds, seed=arguments.seed, as_json=arguments.json, keep=arguments.keep)
+
+
+def _simulate(arguments: argparse.Namespace) -> int:
+    from incumbent.sim.command import simulate
+
+    return simulate(arguments)
 
 
 def _check(arguments: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@ from incumbent.consensus.api import MembershipChange, Timing
 from incumbent.ids import NodeId
 from incumbent.node.node import Limits
 from incumbent.sim.network import MS, Topology
+from incumbent.sim.plans import PLANS, STRIKES, WEATHER
 from incumbent.sim.voter import Voter
 from incumbent.sim.world import Setting, World, small_limits
 
@@ -25,30 +26,6 @@ KINDS_MIN: Final = 3
 STALL_NS: Final = 2_500 * MS
 RATE_BOUND_PPM: Final = 1_000
 
-# Kinds that strike again and again, and kinds that are the weather of a whole run.
-STRIKES: Final = (
-    "crash", "crash_leader", "ambush", "disk_error", "bit_flip", "pause", "pause_leader", "isolate_leader", "split",
-    "one_way", "pair", "false_hint", "slow_disk", "stalled_disk", "full_disk", "change", "transfer",
-)  # fmt: skip
-WEATHER: Final = (
-    "loss",
-    "duplication",
-    "reordering",
-    "staleness",
-    "drift",
-    "clock_jump",
-    "old_frames",
-    "snapshots",
-)
-PLANS: Final[dict[str, tuple[str, ...]]] = {
-    "none": (),
-    "crashes": ("crash", "crash_leader", "ambush", "false_hint", "snapshots"),
-    "partitions": ("isolate_leader", "split", "one_way", "pair", "loss", "staleness", "false_hint"),
-    "disks": ("ambush", "disk_error", "bit_flip", "slow_disk", "stalled_disk", "full_disk", "crash"),
-    "clocks": ("drift", "clock_jump", "pause", "pause_leader", "staleness"),
-    "changes": ("change", "transfer", "snapshots", "crash", "split", "old_frames"),
-    "all": STRIKES + WEATHER,
-}
 NEEDS_OTHERS: Final = frozenset(
     {"isolate_leader", "split", "one_way", "pair", "false_hint", "change", "transfer", "bit_flip"}
 )

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Iterator
 from typing import Final
 
-from incumbent.sim.chaos import PLANS
-from incumbent.sim.network import Topology
-from incumbent.sim.run import EVENTS_DEFAULT, NODES_DEFAULT, Course, run
+from incumbent.sim.course import EVENTS_DEFAULT, Course
+from incumbent.sim.options import add_arguments
+from incumbent.sim.run import run
 from incumbent.sim.shrink import shrink
 from incumbent.sim.survey import Summary, survey
 
@@ -19,50 +19,6 @@ SMALL_CLUSTER: Final = 7
 EVENTS_PER_VOTER: Final = 1_500
 """In clusters larger than that."""
 TRACE_LINES_SHOWN: Final = 80
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="the first seed (0)")
-    parser.add_argument("--seeds", type=_positive, default=1, metavar="N", help="how many seeds (1)")
-    parser.add_argument("--nodes", type=_positive, default=NODES_DEFAULT, help=f"voters ({NODES_DEFAULT})")
-    parser.add_argument(
-        "--events",
-        type=_positive,
-        help=f"events of chaos in each seed ({EVENTS_DEFAULT}, more for large clusters)",
-    )
-    parser.add_argument(
-        "--faults", choices=PLANS, default="all", metavar="PLAN", help=f"one of {', '.join(PLANS)} (all)"
-    )
-    parser.add_argument(
-        "--topology",
-        type=Topology,
-        choices=tuple(Topology),
-        default=Topology.LAN,
-        help="where the voters are (lan)",
-    )
-    parser.add_argument("--jobs", type=_positive, default=1, metavar="J", help="processes (1)")
-    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
-    parser.add_argument(
-        "--skip", type=_numbers, default=(), metavar="1,4", help="leave these faults out (of one seed)"
-    )
-    parser.add_argument("--trace", action="store_true", help="print everything that happens (in one seed)")
-    parser.add_argument(
-        "--no-shrink", action="store_true", help="do not look for a shorter course that fails as well"
-    )
-    parser.add_argument(
-        "--cover", action="store_true", help="fail if a kind of fault or a note never occurred"
-    )
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not a positive number")
-    return number
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(","))
 
 
 def simulate(options: argparse.Namespace) -> int:
@@ -84,7 +40,7 @@ def simulate(options: argparse.Namespace) -> int:
 
     if options.trace:
         return _replay(next(courses()))
-    summary = survey(courses(), jobs=options.jobs)
+    summary = survey(courses(), jobs=options.jobs, fail_fast=options.fail_fast)
     if options.json:
         sys.stdout.write(json.dumps(summary.as_json(options.faults), indent=2) + "\n")
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from random import Random
 from typing import Final
@@ -11,12 +10,11 @@ from incumbent.errors import InvariantViolated, invariant
 from incumbent.kv.api import Put, Query, Range
 from incumbent.node.api import Done, Outcome
 from incumbent.sim.chaos import Chaos, choose, setting
+from incumbent.sim.course import Course
 from incumbent.sim.kernel import START_NS
-from incumbent.sim.network import MS, Topology
+from incumbent.sim.network import MS
 from incumbent.sim.world import World
 
-NODES_DEFAULT: Final = 5
-EVENTS_DEFAULT: Final = 5_000
 LIVENESS_TIMEOUTS_MAX: Final = 40
 """After healing, a new write is done and everyone has caught up within this many of the longest election timeouts."""
 HEALING_EVENTS_PER_VOTER: Final = 12_000
@@ -24,29 +22,6 @@ HEALING_EVENTS_PER_VOTER: Final = 12_000
 HISTORY_EVERY: Final = 25
 """One seed in so many has its clients' histories judged for linearizability as well."""
 ASK_AGAIN_NS: Final = 50 * MS
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Course:
-    """What one run is: the same course always takes the same way."""
-
-    seed: int
-    nodes: int = NODES_DEFAULT
-    events: int = EVENTS_DEFAULT
-    plan: str = "all"
-    topology: Topology = Topology.LAN
-    skipped: tuple[int, ...] = ()  # faults that are left out
-
-    def command(self) -> str:
-        """What replays it."""
-        parts = [f"python -m incumbent.sim --seed {self.seed} --nodes {self.nodes} --events {self.events}"]
-        if self.plan != "all":
-            parts.append(f"--faults {self.plan}")
-        if self.topology is not Topology.LAN:
-            parts.append(f"--topology {self.topology}")
-        if self.skipped:
-            parts.append(f"--skip {','.join(map(str, self.skipped))}")
-        return " ".join(parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,15 +167,3 @@ def failure_of(course: Course) -> InvariantViolated | None:
     except InvariantViolated as violation:
         return violation
     return None
-
-
-def without(course: Course, skipped: Collection[int], events: int) -> Course:
-    """The same course with more left out, or shorter."""
-    return Course(
-        seed=course.seed,
-        nodes=course.nodes,
-        events=events,
-        plan=course.plan,
-        topology=course.topology,
-        skipped=tuple(sorted(skipped)),
-    )

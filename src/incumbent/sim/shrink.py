@@ -6,7 +6,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from incumbent.sim.run import Course, build, failure_of, without
+from incumbent.sim.course import Course, without
+from incumbent.sim.run import build, failure_of
 
 RUNS_MAX: Final = 300
 """Courses that are tried before the smallest so far is good enough."""

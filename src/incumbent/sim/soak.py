@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 import incumbent
-from incumbent.sim.run import Course
+from incumbent.sim.course import Course
 from incumbent.sim.survey import Summary, from_json, survey, to_json
 
 SEEDS_DEFAULT: Final = 100_000

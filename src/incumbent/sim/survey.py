@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any, Final
 
 from incumbent.consensus.raft.notes import Code
-from incumbent.sim.chaos import PLANS, STRIKES, WEATHER
-from incumbent.sim.run import Course, Report, run
+from incumbent.sim.course import Course
+from incumbent.sim.plans import PLANS, STRIKES, WEATHER
+from incumbent.sim.run import Report, run
 
 BATCH: Final = 20
 """Seeds that a process runs before it reports."""
@@ -120,24 +121,23 @@ class Summary:
         }
 
 
-def survey(
-    courses: Iterable[Course], *, jobs: int, on_batch: Callable[[Summary], None] = lambda _: None
-) -> Summary:
-    """Run all courses and add them up. `on_batch` is called with the sum so far."""
+def survey(courses: Iterable[Course], *, jobs: int, fail_fast: bool = False) -> Summary:
+    """Run all courses and add them up; with `fail_fast`, until one breaks."""
     whole = Summary()
     batches = _batches(iter(courses))
     if jobs == 1:
         for batch in batches:
-            whole.merge(run_batch(batch))
-            on_batch(whole)
+            whole.merge(run_batch(batch, fail_fast=fail_fast))
+            if fail_fast and whole.broken:
+                break
         return whole
     with ProcessPoolExecutor(jobs) as pool:
         # A few batches ahead: the courses may be endless, and what waits has to stay bounded.
-        waiting = [pool.submit(run_batch, batch) for batch in islice(batches, 2 * jobs)]
+        waiting = [pool.submit(run_batch, batch, fail_fast=fail_fast) for batch in islice(batches, 2 * jobs)]
         while waiting:
             whole.merge(waiting.pop(0).result())
-            waiting += [pool.submit(run_batch, batch) for batch in islice(batches, 1)]
-            on_batch(whole)
+            if not (fail_fast and whole.broken):
+                waiting += [pool.submit(run_batch, b, fail_fast=fail_fast) for b in islice(batches, 1)]
     return whole
 
 
@@ -146,7 +146,7 @@ def _batches(courses: Iterator[Course]) -> Iterator[list[Course]]:
         yield batch
 
 
-def run_batch(courses: Iterable[Course]) -> Summary:
+def run_batch(courses: Iterable[Course], *, fail_fast: bool = False) -> Summary:
     """Run these one after another. Whatever a run raises is what it found."""
     summary = Summary()
     start = time.process_time()
@@ -155,6 +155,8 @@ def run_batch(courses: Iterable[Course]) -> Summary:
             summary.add(run(course))
         except Exception as error:
             summary.fail(course, error)
+            if fail_fast:
+                break
     summary.busy_s = time.process_time() - start
     return summary
 
