@@ -122,14 +122,14 @@ def test_a_survivor_makes_the_command_fail(monkeypatch: pytest.MonkeyPatch, caps
 
 
 def test_a_red_seed_is_told_with_what_it_says() -> None:
-    red = {"replay": "python -m incumbent.sim --seed 7 --nodes 3", "what": "InvariantViolated: P51"}
-    finding = Seeds(budget=12).finding(json.dumps({"violation_list": [red]}))
+    red = {"replay": "python -m incumbent.sim --seed 7 --nodes 3", "what": "InvariantViolated: P51 [voter=1]"}
+    finding = Seeds(budget=50).finding(json.dumps({"violation_list": [red]}))
     assert finding == Finding("seed 7 of 3 nodes: InvariantViolated: P51", 8)
 
 
 def test_a_budget_of_seeds_is_run_in_blocks() -> None:
-    blocks = [command[2:5:2] for command in Seeds(budget=12).commands()]
-    assert blocks == [("0", "5"), ("5", "5"), ("10", "2")]
+    blocks = [command[2:5:2] for command in Seeds(budget=50).commands()]
+    assert blocks == [("0", "20"), ("20", "20"), ("40", "10")]
 
 
 def test_the_table_has_a_row_for_each() -> None:

@@ -10,6 +10,8 @@ ELECTION: Final = "consensus/raft/election.py"
 REPLICATION: Final = "consensus/raft/replication.py"
 REPLICA: Final = "consensus/raft/replica.py"
 STATE: Final = "consensus/raft/state.py"
+WAL: Final = "runtime/wal.py"
+FORMATION: Final = "runtime/formation.py"
 
 DISKS: Final[tuple[Mutant, ...]] = (
     Mutant(
@@ -88,7 +90,7 @@ DISKS: Final[tuple[Mutant, ...]] = (
     ),
     Mutant(
         "corruption is taken for a torn tail",
-        "runtime/wal.py",
+        WAL,
         "later.batch > self._at.batch + 1",
         "later.batch < 0",
         (suite("tests/runtime/test_wal.py"),),
@@ -100,6 +102,62 @@ DISKS: Final[tuple[Mutant, ...]] = (
         'return NodeId(f"{name}.{disk}")',
         'return NodeId(f"{name}.0")',
         (suite("tests/test_ids.py"),),
+        promises=("P55",),
+    ),
+    Mutant(
+        "a batch is acknowledged before it is synced",
+        WAL,
+        "            _write_all(self._fd, data, self._at.offset)\n            sync_data(self._fd)",
+        "            _write_all(self._fd, data, self._at.offset)",
+        (suite("tests/runtime/test_wal.py", "tests/runtime/test_wal_power.py"),),
+        promises=("P51",),
+    ),
+    Mutant(
+        "after an error the log is written on",
+        WAL,
+        '        self._refusal = (\n            f"{doing}',
+        '        _ = (\n            f"{doing}',
+        (suite("tests/runtime/test_wal.py"),),
+        promises=("P51",),
+    ),
+    Mutant(
+        "what a start reads is believed before it is synced",
+        WAL,
+        "            assert self._fd is not None\n            sync(self._fd)\n            fsync_directory",
+        "            assert self._fd is not None\n            fsync_directory",
+        (suite("tests/runtime/test_wal.py", "tests/runtime/test_wal_power.py"),),
+        promises=("P51",),
+    ),
+    Mutant(
+        "a majority of nodes is enough to form a cluster",
+        FORMATION,
+        "    if missing:",
+        "    if len(missing) > len(mine.names) // 2:",
+        (suite("tests/runtime/test_formation.py"),),
+        promises=("P55",),
+    ),
+    Mutant(
+        "a node with a new disk is let in",
+        FORMATION,
+        "    if mine.voters is not None and id_of(theirs) not in mine.voters:",
+        "    if False:",
+        (suite("tests/runtime/test_formation.py", "tests/runtime/test_transport.py"),),
+        promises=("P55",),
+    ),
+    Mutant(
+        "a node that the cluster does not know takes part",
+        FORMATION,
+        "        if hello.voters is not None and id_of(mine) not in hello.voters:",
+        "        if False:",
+        (suite("tests/runtime/test_formation.py"),),
+        promises=("P55",),
+    ),
+    Mutant(
+        "the log of another disk is taken for one's own",
+        WAL,
+        "        if disk.decode() != self._disk:",
+        "        if False:",
+        (suite("tests/runtime/test_wal.py"),),
         promises=("P55",),
     ),
 )

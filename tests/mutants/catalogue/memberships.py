@@ -143,8 +143,8 @@ MEMBERSHIPS: Final[tuple[Mutant, ...]] = (
         "a witness never counts",
         CHANGES,
         "        and state.now_ns - state.progress[voter].heard_ns < state.election_min_ns\n"
-        "        for voter in state.membership.electable",
-        "        for voter in state.membership.electable",
+        "        for voter in membership.electable",
+        "        for voter in membership.electable",
         LAB,
     ),
     Mutant(
