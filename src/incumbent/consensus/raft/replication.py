@@ -74,9 +74,15 @@ def replicate(state: State) -> None:
 
 
 def _sendable(state: State, peer: NodeId) -> Index:
-    """Everything may leave before it is durable here, except to a witness: it must not know of more than a disk with the data
-    has, or nobody whom it would vote for could be elected after a crash."""
-    return state.log.stable if peer in state.membership.witnesses else state.log.last_index
+    """Everything may leave before it is durable here, except to a witness: it must not know of more than somebody has on disk
+    who may lead, or nobody whom it would vote for could be elected after a crash."""
+    membership = state.membership
+    if peer not in membership.witnesses:
+        return state.log.last_index
+    durable = [state.progress[voter].match for voter in membership.electable if voter != state.me]
+    if state.me in membership.electable:
+        durable.append(state.log.stable)
+    return max(durable)
 
 
 def begin_read_round(state: State) -> None:

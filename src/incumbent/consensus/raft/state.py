@@ -171,7 +171,12 @@ class State:
 
     @property
     def electable(self) -> bool:
-        return self.me in self.membership.electable
+        """Whether this voter may lead. One that the last membership leaves out still may while that is not known to be
+        committed: it may be the only one who has it (dissertation 4.2.2)."""
+        if self.me in self.membership.electable:
+            return True
+        last = self.configured[-1]
+        return last.index > self.commit and self.me in self.configured[-2].membership.electable
 
     @property
     def hard_state(self) -> HardState:
