@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test check fix bench mutants lock clean
+.PHONY: help setup demo test check fix bench mutants soak explore lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,10 +34,13 @@ fix: setup  ## let the formatter and the linter mend what they can
 	$(BIN)/ruff format .
 
 bench: setup  ## print every benchmark
-	@for name in failover import_time; do $(BIN)/python bench/$$name.py --json || exit 1; done
+	@for name in failover import_time simulator; do $(BIN)/python bench/$$name.py --json || exit 1; done
 
 mutants: setup  ## plant every fault of the catalogue in a copy and show that something kills it; goes on where it was
 	$(BIN)/python -m tests.mutants
+
+soak: setup  ## 100,000 seeds of the simulator, in chunks that resume; says when it was last clean
+	$(BIN)/python -m incumbent.sim.soak $(ARGS)
 
 lock: setup  ## resolve the dependencies anew
 	$(BIN)/python -m pip install --quiet uv

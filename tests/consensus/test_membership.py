@@ -299,3 +299,20 @@ def test_a_removed_voter_disturbs_nobody() -> None:
     assert story["c"].noted(Code.CAMPAIGN_TIMEOUT) >= 1
     assert story.leaders() == ["a"]
     assert story["a"].term == 1
+
+
+def test_whoever_holds_the_last_membership_alone_can_still_be_elected() -> None:
+    """Dissertation 4.2.2: a server that its own latest membership leaves out may still be needed to commit it."""
+    story = led()
+    story.change("a", "bc")
+    story.deliver(story.take(to="bc", kind=Append))
+    story.deliver(story.take(sender="bc", kind=AppendReply))  # the joint membership is committed, and left
+    assert story["a"].membership == Membership(ids("bc"))
+    story.wires.clear()
+    story.start("a")
+    assert story["a"].state.electable
+    story.campaign("a")
+    story.settle()
+    assert story["b"].membership == Membership(ids("bc"))
+    assert story["a"].noted(Code.REMOVED) == 1
+    assert not story["a"].state.electable

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from incumbent.consensus.api import DeadlinePassed, Membership, ReplicaLimits, Role
-from incumbent.consensus.raft.messages import Vote
+from incumbent.consensus.api import DeadlinePassed, Membership, Proposed, ReplicaLimits, Role
+from incumbent.consensus.raft.messages import Append, Vote
 from incumbent.consensus.raft.notes import Code
+from incumbent.ids import RequestId
 from tests.consensus.script import TIMING, Script, ids
 
 
@@ -95,3 +96,47 @@ def test_a_witness_is_sent_a_snapshot_without_data() -> None:
     assert story["c"].disk.snapshot is not None
     assert story["c"].disk.snapshot.state == b""
     assert story["c"].disk.snapshot.index == 2
+
+
+def test_a_witness_is_told_of_nothing_that_only_memory_holds() -> None:
+    """Or after a crash it would know of more than anyone whom it could vote for, and nobody could be elected."""
+    story = led()
+    story.step("a", Proposed(RequestId(1), b"x"))
+    story.ready("a")
+    assert [wire.to for wire in story.take(kind=Append)] == ["b"]
+    story.persist("a")
+    story.advance("a")
+    story.flush("a")
+    assert [wire.to for wire in story.take(to="c", kind=Append)] == ["c"]
+
+
+def test_one_voter_with_data_and_a_witness_commit_together() -> None:
+    """Without the witness there is no quorum, whoever answers."""
+    story = led()
+    story.change("a", "ac", witnesses="c")
+    story.settle()
+    assert story["a"].membership.voters == ids("ac")
+    story.propose("a")
+    story.settle()
+    assert story["a"].state.commit == story["a"].state.log.last_index
+
+
+def test_once_a_witness_always_a_witness() -> None:
+    """Its log has no data, so as a voter with data it could lead and lose everything."""
+    story = led()
+    story.change("a", "abc")
+    story.change("a", "ab", "c")
+    assert story["a"].noted(Code.MEMBERSHIP_REFUSED) == 2
+    story.change("a", "ab")
+    story.settle()
+    assert story["a"].membership.voters == ids("ab")
+    story.change("a", "ab", "c")
+    assert story["a"].noted(Code.MEMBERSHIP_REFUSED) == 3
+    story.change("a", "ab", "c", witnesses="c")
+    assert story["a"].noted(Code.MEMBERSHIP_REFUSED) == 3
+
+
+def test_a_voter_with_data_does_not_become_a_witness() -> None:
+    story = led()
+    story.change("a", "abc", witnesses="bc")
+    assert story["a"].noted(Code.MEMBERSHIP_REFUSED) == 1

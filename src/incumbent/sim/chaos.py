@@ -49,7 +49,6 @@ def setting(
     topology: Topology,
     kinds: Collection[str],
     trace: bool,
-    histories: bool,
     events_max: int,
 ) -> Setting:
     """The world that these kinds of faults come to."""
@@ -82,7 +81,6 @@ def setting(
         clients=random.choice((1, 3, 5)),
         candidates=random.choice((2, 3)),
         client_drift_ppm=RATE_BOUND_PPM if "drift" in kinds else 0,
-        histories=histories,
         events_max=events_max,
         trace=trace,
     )

@@ -1,12 +1,12 @@
 """Clients of the key-value machine in the fast gear, and what may be said of their answers.
 
-Every write says which it is, so the one history of the log tells what each read must have seen; a sample of worlds also has
-its histories judged by `incumbent.check.linear`, which knows nothing of a log.
+What they saw is judged as it comes, against the revisions that anybody was shown, and once more at the end by
+`incumbent.check.linear`, which knows of no revision and no log.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -26,7 +26,7 @@ from incumbent.kv.api import (
     Range,
     Txn,
 )
-from incumbent.node.api import Done, Outcome, Refused, Unknown
+from incumbent.node.api import Done, Outcome, Refused
 from incumbent.sim.kernel import Kernel
 from incumbent.sim.leases import Ask
 
@@ -73,20 +73,23 @@ class Register:
 class Client:
     """Asks one thing after another, of anybody."""
 
-    def __init__(
-        self, number: int, kernel: Kernel, ask: Ask, register: Register, record: list[Call] | None
-    ) -> None:
+    def __init__(self, number: int, kernel: Kernel, ask: Ask, register: Register) -> None:
         self.over = False
+        self._calls: list[Call] = []  # that have ended
+        self._open: Call | None = None  # waiting for its answer
         self._number = number
         self._kernel = kernel
         self._ask = ask
         self._register = register
-        self._record = record
         self._chance = kernel.stream(f"client {number}").random
         self._count = 0
-        self._open: int | None = None  # the number of the operation that is waiting for its answer
         self._versions: dict[bytes, int] = {}  # as last read
         self._think()
+
+    @property
+    def calls(self) -> Sequence[Call]:
+        """Everything it asked and was not refused, whether or not an answer came."""
+        return [*self._calls, self._open] if self._open is not None else self._calls
 
     def _think(self) -> None:
         if not self.over:
@@ -96,15 +99,14 @@ class Client:
         if self.over:
             return
         self._count += 1
-        self._open = self._count
         request = self._choose()
-        floor = self._register.highest
-        then = partial(self._answered, self._count, self._kernel.now_ns, floor, request)
+        call = self._open = Call(self._number, self._kernel.now_ns, None, request, None)
+        then = partial(self._answered, call, self._register.highest)
         if isinstance(request, Range):
             self._ask(lambda number: lambda node, now_ns: node.read(number, request, now_ns), then)
         else:
             self._ask(lambda number: lambda node, now_ns: node.submit(number, request, now_ns), then)
-        self._kernel.after(PATIENCE_NS, self._give_up, self._count, self._kernel.now_ns, request)
+        self._kernel.after(PATIENCE_NS, self._end, call)
 
     def _choose(self) -> Put | DeleteRange | Range | Txn:
         key = b"key/%d" % int(self._chance() * KEYS)
@@ -119,28 +121,26 @@ class Client:
         seen = Condition(key, Compare.VERSION, Is.EQUAL, self._versions.get(key, 0))
         return Txn((seen,), (Put(key, value),))
 
-    def _answered(
-        self, count: int, call_ns: int, floor: int, request: Put | DeleteRange | Range | Txn, outcome: Outcome
-    ) -> None:
-        if self._open != count:
+    def _answered(self, call: Call, floor: int, outcome: Outcome) -> None:
+        if self._open is not call:
             return
-        self._open = None
+        request = call.request
         self._register.returned(floor, outcome, wrote=not isinstance(request, Range))
         if isinstance(request, Range) and isinstance(outcome, Done):
             found = outcome.result.results[0].kvs
             self._versions[request.key] = found[0].version if found else 0
-        if self._record is not None and not isinstance(outcome, Refused):
-            known = None if isinstance(outcome, Unknown) else outcome
-            self._record.append(
-                Call(self._number, call_ns, self._kernel.now_ns if known else None, request, known)
-            )
-        self._think()
-
-    def _give_up(self, count: int, call_ns: int, request: Put | DeleteRange | Range | Txn) -> None:
-        if self._open == count:
+        if isinstance(outcome, Done):
+            self._open = call._replace(return_ns=self._kernel.now_ns, outcome=outcome)
+        elif isinstance(outcome, Refused):
             self._open = None
-            if self._record is not None:
-                self._record.append(Call(self._number, call_ns, None, request, None))
+        self._end(self._open)
+
+    def _end(self, call: Call | None) -> None:
+        """It was answered, or nobody waits for the answer any more."""
+        if self._open is call:
+            self._open = None
+            if call is not None:
+                self._calls.append(call)
             self._think()
 
 

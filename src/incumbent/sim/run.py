@@ -11,6 +11,7 @@ from incumbent.kv.api import Put, Query, Range
 from incumbent.node.api import Done, Outcome
 from incumbent.sim.chaos import Chaos, choose, setting
 from incumbent.sim.course import Course
+from incumbent.sim.histories import check_linearizable
 from incumbent.sim.kernel import START_NS
 from incumbent.sim.network import MS
 from incumbent.sim.world import World
@@ -19,8 +20,6 @@ LIVENESS_TIMEOUTS_MAX: Final = 40
 """After healing, a new write is done and everyone has caught up within this many of the longest election timeouts."""
 HEALING_EVENTS_PER_VOTER: Final = 12_000
 """And within this many events for each voter."""
-HISTORY_EVERY: Final = 25
-"""One seed in so many has its clients' histories judged for linearizability as well."""
 ASK_AGAIN_NS: Final = 50 * MS
 
 
@@ -55,7 +54,6 @@ def build(course: Course, *, trace: bool = False) -> tuple[World, Chaos]:
         topology=course.topology,
         kinds=kinds,
         trace=trace,
-        histories=course.seed % HISTORY_EVERY == 0,
         events_max=course.events + HEALING_EVENTS_PER_VOTER * course.nodes,
     )
     world = World(made)
@@ -74,6 +72,7 @@ def run(course: Course, *, trace: bool = False) -> Report:
         world.at_rest()
         chaos.stop()
         _demand_progress(world)
+        check_linearizable(world.calls())
     except Exception as error:
         if world.trace is not None:
             error.add_note("\n".join(world.trace.lines))
@@ -94,7 +93,7 @@ def _report(course: Course, world: World, chaos: Chaos) -> Report:
         leaderships=world.elections.leaderships,
         leaders=world.tally.leaders,
         changes=world.predicates.chain.changes,
-        judged=len(world.calls),
+        judged=len(world.calls()),
         faults=dict(chaos.counts),
         notes=dict(world.tally.notes),
         failovers_ms=tuple(ns // MS for ns in world.tally.failovers_ns),

@@ -15,23 +15,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import incumbent
 from incumbent.sim.course import Course
 from incumbent.sim.survey import Summary, from_json, survey, to_json
 
 SEEDS_DEFAULT: Final = 100_000
 CHUNK: Final = 1_000
-PURE_LAYERS: Final = ("consensus", "kv", "node", "sim")
-"""What the fast gear runs; a change anywhere else does not concern it."""
 
 
 def source_hash() -> str:
-    """Of everything that the fast gear runs."""
-    root = Path(incumbent.__file__).parent
+    """Of every module of ours that a run uses: they are all loaded by now."""
+    files = {
+        name: module.__file__
+        for name, module in sys.modules.items()
+        if name.partition(".")[0] == "incumbent" and module.__file__
+    }
     digest = hashlib.sha256()
-    for layer in PURE_LAYERS:
-        for path in sorted((root / layer).rglob("*.py")):
-            digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    for name in sorted(files):
+        digest.update(name.encode() + b"\0" + Path(files[name] or "").read_bytes())
     return digest.hexdigest()[:12]
 
 

@@ -56,7 +56,6 @@ class Setting:
     retriers: int = 1
     candidates: int = 2
     client_drift_ppm: int = 0
-    histories: bool = False  # keep what clients saw, for the judge of linearizability
     events_max: int = 200_000
     trace: bool = False
 
@@ -89,7 +88,6 @@ class World:
         self.register = Register()
         self.elections = Elections(self.kernel)
         self.predicates = Predicates(self.voters, self.membership)
-        self.calls: list[Call] = []
         self.tally = Tally()
         self.trace = Trace(self.kernel) if setting.trace else None
         self._chance = self.kernel.stream("world").random
@@ -109,9 +107,8 @@ class World:
             self.voters[name] = Voter(number, name, host, priority=priority)
         for voter in self.voters.values():
             voter.start()
-        record = self.calls if setting.histories else None
         self.clients = [
-            Client(number, self.kernel, self.ask, self.register, record) for number in range(setting.clients)
+            Client(number, self.kernel, self.ask, self.register) for number in range(setting.clients)
         ]
         self.retriers = [Retrier(number, self.kernel, self.ask) for number in range(setting.retriers)]
         drift_ppm = setting.client_drift_ppm
@@ -274,6 +271,10 @@ class World:
         if self._leaderless_ns is not None and self._leaderless_ns[0] != voter.me:
             self.tally.failovers_ns.append(self.kernel.now_ns - self._leaderless_ns[1])
         self._leaderless_ns = None
+
+    def calls(self) -> list[Call]:
+        """What all clients saw."""
+        return [call for client in self.clients for call in client.calls]
 
     # --- at the end ----------------------------------------------------------------------------------------------
 
