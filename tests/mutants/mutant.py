@@ -48,6 +48,18 @@ class Seeds:
 
 
 @dataclass(frozen=True, slots=True)
+class Stories:
+    """Every story of tests/stories; one that is told otherwise is enough."""
+
+    def commands(self) -> Iterator[Command]:
+        yield ("incumbent.sim.stories",)
+
+    def finding(self, output: str) -> Finding:
+        told = re.search(r"^(?:--- )?tests/stories/([\w-]+)\.story", output, flags=re.MULTILINE)
+        return Finding(f"story {told[1]}" if told else "a story")
+
+
+@dataclass(frozen=True, slots=True)
 class Suite:
     """Tests by node id; one that fails is enough."""
 
@@ -61,7 +73,7 @@ class Suite:
         return Finding(failed[1].rsplit("/", 1)[-1] if failed else "a test")
 
 
-Killer: TypeAlias = Seeds | Suite
+Killer: TypeAlias = Seeds | Stories | Suite
 
 
 def suite(*ids: str) -> Suite:
@@ -70,6 +82,7 @@ def suite(*ids: str) -> Suite:
 
 THREE: Final = Seeds(nodes=3)
 FIVE: Final = Seeds(nodes=5)
+STORIES: Final = Stories()
 WORLDS: Final = (THREE, FIVE)
 """What is tried where nothing else is said."""
 

@@ -17,7 +17,7 @@ ROOT: Final = Path(__file__).parent.parent.parent
 NAMED: Final = re.compile(r"\bP([1-9]\d?)\b")
 RANGE: Final = re.compile(r"\bP([1-9]\d?) to P([1-9]\d?)\b")
 CONFORMANCE: Final = ROOT / "src" / "incumbent" / "engines" / "conformance"
-STORIES: Final = ROOT / "tests" / "sim" / "stories"
+STORIES: Final = ROOT / "tests" / "stories"
 ENGINES: Final[Mapping[str, tuple[str, ...]]] = {
     "local": ("tests/engines/test_conformance_local.py",),
     "cluster": (
@@ -33,6 +33,7 @@ PLACES: Final[tuple[tuple[str, str], ...]] = (
     ("tests/node/", "core"),
     ("tests/kv/", "core"),
     ("tests/sim/", "core"),
+    ("tests/stories/", "core"),
     ("src/incumbent/sim/", "core"),
     ("tests/runtime/", "cluster"),
     ("tests/fencing/", "fence"),
@@ -95,7 +96,7 @@ def named_in(path: Path, prefixes: tuple[str, ...]) -> Iterator[tuple[int, Proof
 
 
 def _stories() -> Iterator[tuple[int, Proof]]:
-    for path in sorted(STORIES.rglob("*.story")) if STORIES.exists() else ():
+    for path in sorted(STORIES.rglob("*.story")):
         for promise in numbers(path.read_text()):
             yield promise, Proof(str(path.relative_to(ROOT)), path.stem)
 
