@@ -268,7 +268,7 @@ class Campaign:
         return Term(self._seat, election=self.election, candidate=self.candidate, claimed=claimed)
 
     async def _join(self, keeper: Keeper) -> Member:
-        request_id = os.urandom(16).hex()
+        request_id = self._office.world.rng.randbytes(16).hex()
         engine, value = self._office.engine, member_value(self.candidate, self._value)
 
         async def ask() -> Member:

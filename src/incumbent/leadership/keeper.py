@@ -232,9 +232,8 @@ class Sessions:
         return await asyncio.shield(opening)
 
     async def _open(self, release_delay: float, former: asyncio.Task[Keeper] | None) -> Keeper:
-        request_id = os.urandom(
-            16
-        ).hex()  # the same for every retry, so that they find what an earlier one opened
+        # The same for every retry, so that they find what an earlier one opened.
+        request_id = self._world.rng.randbytes(16).hex()
         sent_ns = 0
 
         async def ask() -> Session:
