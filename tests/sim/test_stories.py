@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from incumbent.consensus.api import Committed
+from incumbent.consensus.raft.notes import Code
 from incumbent.errors import InvalidInput, InvariantViolated
 from incumbent.ids import Index, NodeId, Term
 from incumbent.sim.stories import commands
@@ -15,6 +17,7 @@ from incumbent.sim.stories.command import main
 from incumbent.sim.stories.commands import COMMANDS
 from incumbent.sim.stories.runner import difference, retell
 from incumbent.sim.stories.stage import Stage
+from incumbent.sim.stories.words import KINDS
 
 ROOT = Path(__file__).parent.parent.parent
 STORIES = sorted((ROOT / "tests" / "stories").glob("*.story"))
@@ -39,6 +42,12 @@ def test_every_story_says_why_it_matters() -> None:
         plain = "".join(c for c in title.lower().replace(" ", "-") if c.isalnum() or c == "-")
         assert plain == path.stem, path.name
         assert any(word in prose for word in ("Raft section", "figure", "issertation", "P4", "P5")), path.name
+
+
+def test_every_note_and_every_message_is_told_somewhere() -> None:
+    told = "".join(path.read_text(encoding="utf-8") for path in STORIES)
+    assert [code.value for code in Code if not re.search(rf" {code.value}[ ;\n]", told)] == []
+    assert [kind for kind in KINDS if f"→ {kind}(" not in told] == []
 
 
 def test_a_wrong_expectation_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 A campaign waits for a stalled disk
 
-P56. A node whose disk does not answer could only ask for votes that it cannot write down. It waits, and leaves the term to others.
+P56. A node whose disk does not answer could only ask for votes that it cannot write down. It waits, and leaves the term to
+others.
 
 > cluster a b c
 > quietly elect a
@@ -23,8 +24,11 @@ P56. A node whose disk does not answer could only ask for votes that it cannot w
    1000 ms  b  the disk answers: durable 2/1"x"; → append_reply(1 has 2) to a; campaign_waits_for_disk;
                  campaign_waits_for_disk
 
-Now it sees that nobody wants anything of it, and asks at its next timeout.
+With a disk that works it asks at its next timeout.
 
-> quietly settle
-> wait 300ms
-   1100 ms  c  alarm: campaign_timeout last=1; → pre_vote(2 last 1/1) to a b
+> quietly drop
+> quietly elect b
+> show
+  a: down; on disk: term 1 vote a; log: 1 1
+  b: leader in 2, serving; log: 1 1 2; commit 3
+  c: follower in 2 of b; log: 1 1 2; commit 3

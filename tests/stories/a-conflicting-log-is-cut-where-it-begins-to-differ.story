@@ -1,7 +1,7 @@
 A conflicting log is cut where it begins to differ
 
-Raft section 5.3. b has entries of a leader that never committed them. The new leader finds where the logs agree, and b's disk deletes
-in the same write in which it puts what is right: after a crash it has either one or the other.
+Raft section 5.3. b has entries of a leader that never committed them. The new leader finds where the logs agree, and b's disk
+deletes in the same write in which it puts what is right: after a crash it has either one or the other.
 
 > cluster a b c logs a=1,1,3,3 b=1,1,2,2,2 c=1,1,3,3 terms b=3
 > quietly campaign a

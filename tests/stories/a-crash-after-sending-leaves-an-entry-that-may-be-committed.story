@@ -1,6 +1,7 @@
 A crash after sending leaves an entry that may be committed
 
-P51. a crashes when "x" is on its disk and on its way. The client never hears of it. Here b has it, and is elected: "x" is committed.
+P51. a crashes when "x" is on its disk and on its way. The client never hears of it. Here b has it, and is elected: "x" is
+committed.
 
 > cluster a b c
 > quietly elect a

@@ -1,6 +1,7 @@
 A duplicated message changes nothing twice
 
-Raft section 5.5. Every message may arrive twice, also much later. The second time everybody says the same again and nothing moves.
+Raft section 5.5. Every message may arrive twice, also much later. The second time everybody says the same again and nothing
+moves.
 
 > cluster a b c
 > quietly campaign a

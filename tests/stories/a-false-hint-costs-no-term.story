@@ -1,7 +1,7 @@
 A false hint costs no term
 
-P52. A connection closes and a lives: a restart of a switch, a full table. b asks, and who hears a refuses. The next heartbeat brings b
-back. No term has changed.
+P52. A connection closes and a lives: a restart of a switch, a full table. b asks, and who hears a refuses. The next heartbeat
+brings b back. No term has changed.
 
 > cluster a b c
 > quietly elect a

@@ -1,7 +1,7 @@
 A follower that lost entries is noted
 
-P51. c's disk has lost entries that c had acknowledged. That breaks the promise on which commits rest, so the leader neither retries
-for ever nor counts c's copies again in this term. It says so, for the operator.
+P51. c's disk has lost entries that c had acknowledged. That breaks the promise on which commits rest, so the leader neither
+retries for ever nor counts c's copies again in this term. It says so, for the operator.
 
 > cluster a b c
 > quietly elect a

@@ -1,7 +1,7 @@
 A fresh cluster elects whoever times out first
 
-Raft section 5.2. A node that hears no leader asks first whether it would win (pre-vote), then takes a new term, makes its own vote
-durable, and asks for votes. Its first entry holds nothing; once that is committed and applied, it serves.
+Raft section 5.2. A node that hears no leader asks first whether it would win (pre-vote), then takes a new term, makes its own
+vote durable, and asks for votes. Its first entry holds nothing; once that is committed and applied, it serves.
 
 > cluster a b c
 > campaign a

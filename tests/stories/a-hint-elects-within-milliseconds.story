@@ -1,7 +1,7 @@
 A hint elects within milliseconds
 
-Dissertation 9.6. a's process dies, and the kernel closes its connections. b and c learn of it long before an election timeout, and
-ask in the order of their ranks, which a had told them: so that one of them comes first.
+Dissertation 9.6. a's process dies, and the kernel closes its connections. b and c learn of it long before an election timeout,
+and ask in the order of their ranks, which a had told them: so that one of them comes first.
 
 > cluster a b c
 > quietly elect a
@@ -23,7 +23,6 @@ ask in the order of their ranks, which a had told them: so that one of them come
                  durable term 2 vote b; → vote_reply(2 yes) to b; now follower in 2
     350 ms  b  vote_reply(2 yes) from c: became_leader start=2; → heartbeat(2 commit 0) to a c;
                  → append(2 after 1/1: 2/2, commit 1) to a c; durable 2/2; now leader in 2
-    350 ms  a  is down, so lost: heartbeat(2 commit 0) from b
     350 ms  c  heartbeat(2 commit 0) from b: leader_heard was=follower leader=b; → heartbeat_reply(2) to b;
                  now follower in 2 of b
     350 ms  a  is down, so lost: append(2 after 1/1: 2/2, commit 1) from b

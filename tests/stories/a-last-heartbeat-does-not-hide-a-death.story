@@ -1,7 +1,7 @@
 A last heartbeat does not hide a death
 
-Dissertation 9.6. a's last heartbeat was on its way when its connection closed, and arrives after the news. b follows it, and keeps
-its doubt: it does not wait for an election timeout again.
+Dissertation 9.6. a's last heartbeat was on its way when its connection closed, and arrives after the news. b follows it, and
+keeps its doubt: it does not wait for an election timeout again.
 
 > cluster a b c
 > quietly elect a
@@ -31,7 +31,6 @@ its doubt: it does not wait for an election timeout again.
                  durable term 2 vote b; → vote_reply(2 yes) to b; now follower in 2
     500 ms  b  vote_reply(2 yes) from c: became_leader start=2; → heartbeat(2 commit 0) to a c;
                  → append(2 after 1/1: 2/2, commit 1) to a c; durable 2/2; now leader in 2
-    500 ms  a  is down, so lost: heartbeat(2 commit 0) from b
     500 ms  c  heartbeat(2 commit 0) from b: leader_heard was=follower leader=b; → heartbeat_reply(2) to b;
                  now follower in 2 of b
     500 ms  a  is down, so lost: append(2 after 1/1: 2/2, commit 1) from b

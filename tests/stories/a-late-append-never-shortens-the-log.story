@@ -1,7 +1,7 @@
 A late append never shortens the log
 
-Raft section 5.3. Messages overtake each other. An append that was sent first and arrives last holds less than b has by now: b keeps
-everything, and acknowledges what the append was about.
+Raft section 5.3. Messages overtake each other. An append that was sent first and arrives last holds less than b has by now: b
+keeps everything, and acknowledges what the append was about.
 
 > cluster a b c
 > quietly elect a

@@ -1,7 +1,8 @@
 A leader of a lower term is told and steps down once
 
-P52, dissertation 9.6. c has a higher term than the leader, and nobody grants it a vote while they hear the leader. Without an answer
-c would be stuck: it can accept nothing of a lower term. So it tells the leader, which steps down, once; then all share one term.
+P52, dissertation 9.6. c has a higher term than the leader, and nobody grants it a vote while they hear the leader. Without an
+answer c would be stuck: it can accept nothing of a lower term. So it tells the leader, which steps down, once; then all share
+one term.
 
 > cluster a b c terms c=5
 > quietly campaign c

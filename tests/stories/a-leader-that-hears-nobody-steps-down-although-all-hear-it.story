@@ -1,7 +1,7 @@
 A leader that hears nobody steps down although all hear it
 
-P52, dissertation 6.2. a's heartbeats arrive, and the answers do not. The others will not elect anybody while they hear a, and a can
-commit nothing: it has to go by itself.
+P52, dissertation 6.2. a's heartbeats arrive, and the answers do not. The others will not elect anybody while they hear a, and a
+can commit nothing: it has to go by itself.
 
 > cluster a b c
 > quietly elect a

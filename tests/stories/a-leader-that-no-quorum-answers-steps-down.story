@@ -1,7 +1,7 @@
 A leader that no quorum answers steps down
 
-P52, dissertation 6.2. a is cut off. It cannot know whether the others have elected somebody, so it stops leading when no quorum has
-answered it for the minimum election timeout: before the others' patience with it is over.
+P52, dissertation 6.2. a is cut off. It cannot know whether the others have elected somebody, so it stops leading when no quorum
+has answered it for the minimum election timeout: before the others' patience with it is over.
 
 > cluster a b c
 > quietly elect a

@@ -1,7 +1,7 @@
 A leader whose disk stalls steps down
 
-P56. A leader that cannot write can decide nothing. After an election timeout it steps down, so that one whose disk works takes over,
-although no process and no link has failed.
+P56. A leader that cannot write can decide nothing. After an election timeout it steps down, so that one whose disk works takes
+over, although no process and no link has failed.
 
 > cluster a b c
 > quietly elect a

@@ -1,7 +1,7 @@
 A leaders own copy counts once it is durable
 
-P51, dissertation 10.2.1. A leader sends before its own disk is done, so that all disks write at one time. Its own copy counts only
-once it is written: here one follower has the entry first, and that is no quorum yet.
+P51, dissertation 10.2.1. A leader sends before its own disk is done, so that all disks write at one time. Its own copy counts
+only once it is written: here one follower has the entry first, and that is no quorum yet.
 
 > cluster a b c
 > quietly elect a

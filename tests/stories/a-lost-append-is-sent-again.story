@@ -1,7 +1,7 @@
 A lost append is sent again
 
-Raft section 5.3. Heartbeats are not lost with it, and their answers say that the follower lives. An append without an answer for a
-heartbeat interval is taken for lost.
+Raft section 5.3. Heartbeats are not lost with it, and their answers say that the follower lives. An append without an answer
+for a heartbeat interval is taken for lost.
 
 > cluster a b c
 > quietly elect a

@@ -1,6 +1,7 @@
 A parked pre-vote is refused when no news comes
 
-P52. c parks b's question, and a lives. After a moment c refuses: parking must not wear down the protection of a leader that lives.
+P52. c parks b's question, and a lives. After a moment c refuses: parking must not wear down the protection of a leader that
+lives.
 
 > cluster a b c
 > quietly elect a

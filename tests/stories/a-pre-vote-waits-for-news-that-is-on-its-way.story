@@ -1,7 +1,7 @@
 A pre-vote waits for news that is on its way
 
-Dissertation 9.6. b sees a's death first and asks at once. c has not seen it and hears a, so far. A refusal would cost b a whole round;
-c parks the question for a moment, and the news comes.
+Dissertation 9.6. b sees a's death first and asks at once. c has not seen it and hears a, so far. A refusal would cost b a whole
+round; c parks the question for a moment, and the news comes.
 
 > cluster a b c
 > quietly elect a
@@ -27,7 +27,6 @@ c parks the question for a moment, and the news comes.
                  durable term 2 vote b; → vote_reply(2 yes) to b; now follower in 2
     355 ms  b  vote_reply(2 yes) from c: became_leader start=2; → heartbeat(2 commit 0) to a c;
                  → append(2 after 1/1: 2/2, commit 1) to a c; durable 2/2; now leader in 2
-    355 ms  a  is down, so lost: heartbeat(2 commit 0) from b
     355 ms  c  heartbeat(2 commit 0) from b: leader_heard was=follower leader=b; → heartbeat_reply(2) to b;
                  now follower in 2 of b
     355 ms  a  is down, so lost: append(2 after 1/1: 2/2, commit 1) from b

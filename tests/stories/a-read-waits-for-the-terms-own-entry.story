@@ -1,7 +1,7 @@
 A read waits for the terms own entry
 
-Dissertation 6.4. A new leader has everything that was committed, and does not know yet what that is. Only once an entry of its own
-term is committed may it serve reads.
+Dissertation 6.4. A new leader has everything that was committed, and does not know yet what that is. Only once an entry of its
+own term is committed may it serve reads.
 
 > cluster a b c
 > quietly campaign a

@@ -1,7 +1,7 @@
 A restart forgets nothing that was acknowledged
 
-P51, Raft section 5.2. All of them lose their memory at one time, and their disks have it all: term, vote and log. What is committed is
-found out anew by the next leader.
+P51, Raft section 5.2. All of them lose their memory at one time, and their disks have it all: term, vote and log. What is
+committed is found out anew by the next leader.
 
 > cluster a b c
 > quietly elect a

@@ -1,7 +1,7 @@
 A stale read round counts for nothing
 
-Dissertation 6.4. A read asks whether a leads after the read came. An answer to an earlier heartbeat proves only what was so before,
-so the answer to round 1 says nothing about round 2.
+Dissertation 6.4. A read asks whether a leads after the read came. An answer to an earlier heartbeat proves only what was so
+before, so the answer to round 1 says nothing about round 2.
 
 > cluster a b c
 > quietly elect a

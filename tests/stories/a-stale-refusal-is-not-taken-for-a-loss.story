@@ -1,7 +1,7 @@
 A stale refusal is not taken for a loss
 
-Raft section 5.3. c refused an append while it lagged, and that refusal is late. Since then c has acknowledged more. The refusal speaks
-of the past: c has lost nothing.
+Raft section 5.3. c refused an append while it lagged, and that refusal is late. Since then c has acknowledged more. The refusal
+speaks of the past: c has lost nothing.
 
 > cluster a b c
 > quietly elect a

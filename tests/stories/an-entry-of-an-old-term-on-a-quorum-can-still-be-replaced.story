@@ -1,7 +1,7 @@
 An entry of an old term on a quorum can still be replaced
 
-Raft section 5.4.2, figure 8 (d). a's entry of term 2 is on the disks of a quorum and nobody has committed it. e has one of a later
-term, is elected, and replaces it. Whoever had counted it as committed would have lost it.
+Raft section 5.4.2, figure 8 (d). The entry of term 2 is on the disks of a, b and c, and nobody has committed it. e has one of a
+later term, is elected, and replaces it. Whoever had counted it as committed would have lost it.
 
 > cluster a b c d e logs a=1,2 b=1,2 c=1,2 d=1 e=1,3 terms a=4 b=4 c=4 d=4 e=4
 > cut a

@@ -1,7 +1,7 @@
 An idle leader tries its disk
 
-P56. Without this, a disk that stalls while nobody writes would be noticed only at the next write. A leader that has written nothing
-for an election timeout writes what is there already.
+P56. Without this, a disk that stalls while nobody writes would be noticed only at the next write. A leader that has written
+nothing for an election timeout writes what is there already.
 
 > cluster a b c
 > quietly elect a

@@ -1,7 +1,7 @@
 An overtaken own append is not acknowledged
 
-P51. a's disk is slow: while it writes "x", b is elected and puts another entry in that place. When the write is done, a must not count
-it as its copy of what the log holds now.
+P51. a's disk is slow: while it writes "x", b is elected and puts another entry in that place. When the write is done, a must
+not count it as its copy of what the log holds now.
 
 > cluster a b c
 > quietly elect a

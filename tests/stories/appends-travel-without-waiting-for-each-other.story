@@ -1,6 +1,6 @@
 Appends travel without waiting for each other
 
-Dissertation 10.2.1. The leader sends ahead to a follower that keeps up, as many appends as the limit allows. Answers free places;
+Dissertation 10.2.2. The leader sends ahead to a follower that keeps up, as many appends as the limit allows. Answers free places;
 here there are two.
 
 > cluster a b c limits in_flight_appends_max=2

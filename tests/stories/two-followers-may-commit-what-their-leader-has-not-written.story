@@ -1,7 +1,7 @@
 Two followers may commit what their leader has not written
 
-Dissertation 10.2.1. A quorum is a quorum: the leader's own disk need not be part of it. It applies the entry only once it has it, and
-does not lose it when it crashes.
+Dissertation 10.2.1. A quorum is a quorum: the leader's own disk need not be part of it. It applies the entry only once it has
+it, and does not lose it when it crashes.
 
 > cluster a b c
 > quietly elect a

@@ -1,7 +1,7 @@
 Vote requests are ignored while a leader lives
 
-P53, dissertation 4.2.3. c won its pre-vote when there was no leader yet, and its vote requests of a high term were late. When they
-arrive there is a leader, and who has heard it within the minimum election timeout keeps its term and says nothing.
+P53, dissertation 4.2.3. c won its pre-vote when there was no leader yet, and its vote requests of a high term were late. When
+they arrive there is a leader, and who has heard it within the minimum election timeout keeps its term and says nothing.
 
 > cluster a b c terms c=5
 > quietly campaign c
@@ -21,11 +21,3 @@ arrive there is a leader, and who has heard it within the minimum election timeo
   a: leader in 1, serving; log: 1; commit 1
   b: follower in 1 of a; log: 1; commit 1
   c: candidate in 6; log: empty; commit 0
-
-Only the minimum election timeout protects a leader. Once it is gone for that long, the request counts.
-
-> crash a
-    600 ms  a  crashes
-> quietly hold c->
-> wait 300ms
-    800 ms  c  alarm: campaign_timeout last=0; → pre_vote(7 last 0/0) to a b; now pre_candidate in 6

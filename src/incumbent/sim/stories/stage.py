@@ -178,11 +178,11 @@ class Stage:
         self.remove(wire)
         receiver = self.actors.get(wire.to)
         cause = f"{words.of_message(wire.message)} from {wire.sender}"
-        if receiver is None or receiver.raft is None:
+        routine = routine and isinstance(wire.message, Heartbeat | HeartbeatReply)
+        if receiver is not None and receiver.raft is not None:
+            self.do(receiver, cause, Received(wire.sender, wire.message), routine=routine)
+        elif not routine:
             self.tell_of(wire.to, f"is down, so lost: {cause}")
-            return
-        heartbeat = isinstance(wire.message, Heartbeat | HeartbeatReply)
-        self.do(receiver, cause, Received(wire.sender, wire.message), routine=routine and heartbeat)
 
     def settle(self) -> None:
         """Every message that is not held arrives, and what comes of it."""
