@@ -134,7 +134,7 @@ def test_no_stories_at_all_is_a_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main([]) == 1
+    assert main([]) == 2
     assert "no stories" in capsys.readouterr().err
 
 

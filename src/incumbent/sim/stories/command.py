@@ -14,7 +14,7 @@ STORIES: Final = Path("tests/stories")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit code: 0 when every story is told as it stands there (or was rewritten), else 1."""
+    """Exit code: 0 when every story is told as it stands there (or was rewritten), 1 when not, 2 when there are none."""
     parser = argparse.ArgumentParser(prog="python -m incumbent.sim.stories", description=__doc__)
     parser.add_argument("--rewrite", action="store_true", help="write today's trace into the files")
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help=f"default: {STORIES}/*.story")
@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     files: list[Path] = options.files or sorted(STORIES.glob("*.story"))
     if not files:
         sys.stderr.write(f"no stories in {STORIES}: name files, or go to the repository's root\n")
-        return 1
+        return 2
     failed = sum(not _play(path, rewrite=options.rewrite) for path in files)
     sys.stdout.write(f"{len(files)} stories, {failed} not as expected\n")
     return 1 if failed else 0
