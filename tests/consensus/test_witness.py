@@ -140,3 +140,42 @@ def test_a_voter_with_data_does_not_become_a_witness() -> None:
     story = led()
     story.change("a", "abc", witnesses="bc")
     assert story["a"].noted(Code.MEMBERSHIP_REFUSED) == 1
+
+
+def test_a_witness_to_be_is_sent_nothing_before_it_is_agreed_to_be_one() -> None:
+    """P57: entries without their data are in its log for good. If the membership that names it were overwritten, it could
+    join as somebody with data, agree with every log by index and term, and be elected: everything would be lost."""
+    story = Script()
+    story.elect("a")
+    story.propose("a", b"precious")
+    story.settle()
+    story.beat("a")
+    story.join("d")
+    story.change("a", "abc", "d", witnesses="d")
+    story.live(4, "ad")
+    story.elect("b", "bc")
+    story.live(3)
+    assert story["b"].membership == story["a"].membership == Membership(ids("abc"))
+    story.change("b", "abc", "d")
+    story.live(4)
+    assert story["d"].log == story["b"].log
+    assert b"precious" in [entry.data for entry in story["d"].disk.entries.values()]
+
+
+def test_a_witness_that_was_agreed_on_is_sent_entries_also_after_a_restart_of_all() -> None:
+    """A restarted leader knows of nothing that it is committed; that a membership was followed by another says so. Else the
+    one data voter that is left and the witness would wait for each other."""
+    story = Script("ab")
+    story.elect("a")
+    story.join("w")
+    story.change("a", "ab", "w", witnesses="w")
+    story.live(4)
+    story.change("a", "abw", witnesses="w")
+    story.live(4)
+    assert story["a"].membership == Membership(ids("abw"), witnesses=ids("w"))
+    for name in "aw":
+        story.start(name)
+    story.elect("a", "aw")
+    story.propose("a")
+    story.live(10, "aw")
+    assert story["a"].state.commit == story["a"].state.log.last_index

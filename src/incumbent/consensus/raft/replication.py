@@ -75,10 +75,13 @@ def replicate(state: State) -> None:
 
 def _sendable(state: State, peer: NodeId) -> Index:
     """Everything may leave before it is durable here, except to a witness: it must not know of more than somebody has on disk
-    who may lead, or nobody whom it would vote for could be elected after a crash."""
+    who may lead, or nobody whom it would vote for could be elected after a crash. And nothing before it certainly is one:
+    were that overwritten, a log without data would stay with somebody who may lead."""
     membership = state.membership
     if peer not in membership.witnesses:
         return state.log.last_index
+    if peer not in state.settled.witnesses:
+        return Index(0)
     durable = [state.progress[voter].match for voter in membership.electable if voter != state.me]
     if state.me in membership.electable:
         durable.append(state.log.stable)

@@ -173,10 +173,13 @@ class State:
     def electable(self) -> bool:
         """Whether this voter may lead. One that the last membership leaves out still may while that is not known to be
         committed: it may be the only one who has it (dissertation 4.2.2)."""
-        if self.me in self.membership.electable:
-            return True
+        return self.me in self.membership.electable or self.me in self.settled.electable
+
+    @property
+    def settled(self) -> Membership:
+        """The newest membership that is certainly committed: one begins only after the one before it is (P57)."""
         last = self.configured[-1]
-        return last.index > self.commit and self.me in self.configured[-2].membership.electable
+        return last.membership if last.index <= self.commit else self.configured[-2].membership
 
     @property
     def hard_state(self) -> HardState:
