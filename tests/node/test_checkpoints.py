@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-
+from incumbent.consensus.api import Role
+from incumbent.consensus.raft.messages import Append
 from incumbent.ids import RequestId
 from incumbent.kv.api import Code, Put
 from incumbent.node.api import Refused
@@ -64,3 +65,28 @@ def test_a_renewal_whose_answer_comes_after_the_end_of_the_leadership_is_refused
     assert request not in table.outcomes
     table.unstall(old)
     assert isinstance(table.answer(request), Refused)
+
+
+def test_a_renewal_that_came_before_the_leader_served_holds_off_checkpoints_too() -> None:
+    """P59: it came in while the leader had no entry of its term committed, and it has to go into the log. A checkpoint
+    put after it would say less than what is acknowledged from then on."""
+    table = Table()
+    old = granted(table)
+    table.run_for(6 * TTL // 10)  # half of it is over: a checkpoint is in the log
+    table.crash(old)
+    table.run_until(lambda: any(n.status().replica.role is Role.LEADER for n in table.nodes.values()))
+    new = next(n for n, node in table.nodes.items() if node.status().replica.role is Role.LEADER)
+    assert not table.nodes[new].status().replica.serving
+    early = table.renew(new, SEVEN)
+    table.run_until(lambda: bool(table.nodes[new].status().replica.serving))
+    table.loses = lambda envelope: isinstance(envelope.message, Append)
+    table.run_for(3 * TTL // 10)  # more than half of what was left
+    assert early not in table.outcomes
+    table.loses = lambda _: False
+    assert code(table.answer(early)) is Code.OK
+    received_ns = table.now_ns
+    assert code(table.answer(table.renew(new, SEVEN))) is Code.OK
+    table.start(old)
+    table.crash(new)
+    table.run_until(lambda: is_over(table))
+    assert table.now_ns - received_ns >= TTL

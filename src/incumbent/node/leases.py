@@ -70,8 +70,9 @@ class LeaseDeadlines:
         self._queued = set(self._live)
 
     def stop(self) -> None:
-        """No longer serving: whatever is decided about leases is decided elsewhere."""
-        self._live, self._heap, self._queued, self._held, self._expiring = {}, [], set(), {}, set()
+        """No longer serving: whatever is decided about leases is decided elsewhere. Renewals in flight stay held, each
+        until it is decided: one that came before this leader serves is acknowledged by it."""
+        self._live, self._heap, self._queued, self._expiring = {}, [], set(), set()
 
     @property
     def next_ns(self) -> int | None:
