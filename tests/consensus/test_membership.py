@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from incumbent.consensus.api import DeadlinePassed, Membership, Role
+from incumbent.consensus.api import DeadlinePassed, Membership, Received, Role
 from incumbent.consensus.quorum import Outcome, outcome, reached
 from incumbent.consensus.raft.messages import Append, AppendReply, PreVote, PreVoteReply, Vote, VoteReply
 from incumbent.consensus.raft.notes import Code
+from incumbent.consensus.raft.progress import Mode
+from incumbent.ids import Index, NodeId, Term
 from tests.consensus.script import TIMING, Script, ids
 
 JOINT = Membership(ids("ade"), outgoing=ids("abc"))
@@ -316,3 +318,43 @@ def test_whoever_holds_the_last_membership_alone_can_still_be_elected() -> None:
     assert story["b"].membership == Membership(ids("bc"))
     assert story["a"].noted(Code.REMOVED) == 1
     assert not story["a"].state.electable
+
+
+def test_an_answer_from_before_it_was_removed_is_none_to_what_it_is_sent_as_a_newcomer() -> None:
+    """A refusal of an append from then, below what it has now, must not look like a disk that lost entries: it would be sent
+    nothing for the rest of the term."""
+    story = with_learners("d")
+    for _ in range(3):
+        story.propose("a")
+    appends = story.take(to="d", kind=Append)
+    story.settle("abc")
+    story.deliver(appends[-1:])
+    late = story.take(sender="d", kind=AppendReply)
+    assert [wire.message.accepted for wire in late] == [False]
+    story.live(4)
+    story.change("a", "abc")
+    story.live(3)
+    assert NodeId("d") not in story["a"].state.progress
+    story.change("a", "abc", "d")
+    story.live(3)
+    assert committed(story, "d") == committed(story, "a")
+    story.deliver(late)
+    progress = story["a"].state.progress[NodeId("d")]
+    assert progress.mode is Mode.REPLICATE
+    assert story["a"].noted(Code.REFUSAL_STALE) == 1
+
+
+def test_pre_votes_of_who_is_no_member_any_more_do_not_stay_parked() -> None:
+    story = Script("abcde")
+    story.elect("a")
+    story.beat("a")
+    story.change("a", "ae")
+    appends = story.take(to="e", kind=Append)
+    for name in "bcd":
+        story.do("e", Received(NodeId(name), PreVote(Term(2), Index(5), Term(1))))
+    story.deliver(appends)
+    story.settle()
+    story.live(3, "ae")
+    assert story["e"].membership == Membership(ids("ae"))
+    story["e"].raft.invariants_at_rest()
+    assert story["e"].state.parked == {}

@@ -308,7 +308,7 @@ def test_a_lost_probe_is_sent_again_from_where_it_stood() -> None:
     assert probe.message.prev_index == 20
     story.settle("ac")
     story.wait(TIMING.heartbeat_ns)
-    story.do("a", Received(NodeId("b"), HeartbeatReply(Term(2), 0)))
+    story.do("a", Received(NodeId("b"), HeartbeatReply(Term(2), 0, story.now_ns)))
     (again,) = story.take(to="b", kind=Append)
     assert again.message.prev_index == 20
 

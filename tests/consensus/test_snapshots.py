@@ -17,7 +17,7 @@ from incumbent.consensus.raft.messages import (
 )
 from incumbent.consensus.raft.notes import Code
 from incumbent.ids import Index, NodeId, Term
-from tests.consensus.script import TIMING, Script, ids
+from tests.consensus.script import TIMING, Script, Wire, ids
 
 B = NodeId("b")
 ABC = Membership(ids("abc"))
@@ -183,6 +183,51 @@ def test_a_piece_is_alone_on_its_way_and_nobody_else_waits_for_it() -> None:
         assert story.take(to="c", kind=InstallSnapshot) == []
         story.settle("ab")
     assert story["b"].state.commit == 7
+
+
+def test_a_reply_that_comes_twice_does_not_double_the_stream() -> None:
+    """Each of two pieces would be answered, and each answer with a piece: the pairs would go on to the end."""
+    story = behind()
+    sent = 0
+    while not story["c"].installed:
+        story.wait(TIMING.heartbeat_ns)
+        story.do("a", DeadlinePassed())
+        while story.wires:
+            wire = story.wires.pop(0)
+            sent += isinstance(wire.message, InstallSnapshot)
+            story.deliver([wire] * (2 if isinstance(wire.message, InstallSnapshotReply) else 1))
+    assert sent == 3
+
+
+def test_on_a_slow_link_nothing_is_sent_twice() -> None:
+    """The answers to heartbeats that left before a piece say nothing about it: sending it again would make the link slower."""
+    story = behind()
+    on_their_way: list[list[Wire]] = []
+    sent = 0
+    while not story["c"].installed:
+        story.wait(TIMING.heartbeat_ns)
+        story.do("a", DeadlinePassed())
+        on_their_way.append(story.take(to="c", sender="a"))
+        sent += sum(isinstance(wire.message, InstallSnapshot) for wire in on_their_way[-1])
+        story.settle("ab")
+        if len(on_their_way) > 4:
+            story.deliver(on_their_way.pop(0))
+        story.deliver(story.take(sender="c", to="a"))
+    assert sent == 3
+
+
+def test_a_follower_that_restarts_midway_is_sent_the_snapshot_from_the_start() -> None:
+    """P51: half of it was only in memory."""
+    story = behind()
+    story.wait(TIMING.heartbeat_ns)
+    story.do("a", DeadlinePassed())
+    while story["c"].state.incoming is None:
+        story.deliver([story.wires.pop(0)])
+    story.deliver(story.take(sender="c"))
+    story.start("c")
+    story.live(6)
+    assert [one.state for one in story["c"].installed] == [WHOLE]
+    assert story["c"].state.commit == 4
 
 
 def test_a_snapshot_that_was_begun_is_finished_although_there_is_a_newer_one() -> None:

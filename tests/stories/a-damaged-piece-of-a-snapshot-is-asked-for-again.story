@@ -1,6 +1,7 @@
 A damaged piece of a snapshot is asked for again
 
-Raft section 7. Each piece has a checksum. c says how much it has in order, which is less than what was sent.
+Raft section 7. Each piece has a checksum. c says how much it has in order, which
+is no news: the leader sends the piece again when it has not been answered for a heartbeat interval.
 
 > cluster a b c limits compaction_tail=0 snapshot_chunk_bytes=4
 > quietly elect a
@@ -20,16 +21,16 @@ Raft section 7. Each piece has a checksum. c says how much it has in order, whic
     350 ms  c  install_snapshot(1 2/1 bytes 0..4 of 7) from a: snapshot_chunk_bad at=2 offset=0;
                  → install_snapshot_reply(1 2 has 0 bytes) to a
 > deliver c->a
-    350 ms  a  install_snapshot_reply(1 2 has 0 bytes) from c:
-                 → install_snapshot(1 2/1 bytes 0..4 of 7) to c
-> settle
-    350 ms  c  install_snapshot(1 2/1 bytes 0..4 of 7) from a:
+    350 ms  a  install_snapshot_reply(1 2 has 0 bytes) from c
+> run 50ms
+    400 ms  a  heartbeat_reply(1) from c: → install_snapshot(1 2/1 bytes 0..4 of 7) to c
+    400 ms  c  install_snapshot(1 2/1 bytes 0..4 of 7) from a:
                  → install_snapshot_reply(1 2 has 4 bytes) to a
-    350 ms  a  install_snapshot_reply(1 2 has 4 bytes) from c:
+    400 ms  a  install_snapshot_reply(1 2 has 4 bytes) from c:
                  → install_snapshot(1 2/1 bytes 4..7 of 7) to c
-    350 ms  c  install_snapshot(1 2/1 bytes 4..7 of 7) from a: snapshot_installed at=2 bytes=7;
+    400 ms  c  install_snapshot(1 2/1 bytes 4..7 of 7) from a: snapshot_installed at=2 bytes=7;
                  durable snapshot 2/1; → append_reply(1 has 2) to a; machine reset to 2 "state@2"
-    350 ms  a  append_reply(1 has 2) from c: → heartbeat(1 commit 2) to c
+    400 ms  a  append_reply(1 has 2) from c: → heartbeat(1 commit 2) to c
 > show
   a: leader in 1, serving; log from 3: empty; commit 2
   b: follower in 1 of a; log: 1 1; commit 2

@@ -1,7 +1,7 @@
 A piece of a snapshot that comes twice is put once
 
 Raft section 7. The first piece arrives twice. c puts each piece where it belongs, so the second copy does not fit any more.
-One that comes when all is over finds that c has more.
+Its reply is no news to the leader, which sends one piece and not two.
 
 > cluster a b c limits compaction_tail=0 snapshot_chunk_bytes=4
 > quietly elect a
@@ -25,7 +25,6 @@ One that comes when all is over finds that c has more.
 > deliver a->c
     350 ms  c  install_snapshot(1 2/1 bytes 4..7 of 7) from a: snapshot_installed at=2 bytes=7;
                  durable snapshot 2/1; → append_reply(1 has 2) to a; machine reset to 2 "state@2"
-    350 ms  c  install_snapshot(1 2/1 bytes 4..7 of 7) from a: → append_reply(1 has 2) to a
 > show
   a: leader in 1, serving; log from 3: empty; commit 2
   b: follower in 1 of a; log: 1 1; commit 2

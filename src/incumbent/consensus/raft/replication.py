@@ -109,16 +109,16 @@ def on_heartbeat_timeout(state: State) -> None:
 
 
 def _measure(state: State) -> None:
-    """The worst voter's round trip, with a margin; and the timeouts that follow from it."""
+    """The worst voter's round trip, with a margin; and the timeouts that follow from it. Before anybody has answered a new
+    leader it is what the last one measured."""
     voting = state.membership.voting
-    state.round_trip_ns = max(
-        (
-            p.round_trip_ns + 4 * p.round_trip_deviation_ns
-            for peer, p in state.progress.items()
-            if peer in voting
-        ),
-        default=0,
-    )
+    measured = [
+        p.round_trip_ns + 4 * p.round_trip_deviation_ns
+        for peer, p in state.progress.items()
+        if peer in voting and p.round_trip_ns
+    ]
+    if measured:
+        state.round_trip_ns = max(measured)
     follow_round_trips(state)
 
 
@@ -224,7 +224,11 @@ def on_heartbeat_reply(state: State, sender: NodeId, message: HeartbeatReply) ->
     if message.round:
         state.reads.answer(sender, message.round)
         state.out.reads.extend(state.reads.confirmed(state.membership))
-    if progress.match < state.log.last_index and state.now_ns - progress.sent_ns >= state.timing.heartbeat_ns:
+    # On a link that keeps the order, whoever answers what left later was not reached by what left before. A link that is slow
+    # is not made slower by sending everything again.
+    overtaken = message.sent_ns > progress.sent_ns
+    late = state.now_ns - progress.sent_ns >= state.timing.heartbeat_ns
+    if progress.match < state.log.last_index and overtaken and late:
         progress.unanswered()  # replicate() sends again
 
 

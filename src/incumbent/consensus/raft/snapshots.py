@@ -67,8 +67,12 @@ def on_install_reply(state: State, sender: NodeId, message: InstallSnapshotReply
     progress = state.progress[sender]
     progress.heard_ns = state.now_ns
     snapshot = progress.snapshot
-    if progress.mode is Mode.SNAPSHOT and snapshot is not None and message.index == snapshot.index:
-        progress.offset = min(message.offset, len(snapshot.state))
+    if progress.mode is not Mode.SNAPSHOT or snapshot is None or message.index != snapshot.index:
+        return
+    offset = min(message.offset, len(snapshot.state))
+    # A reply without news is to a piece that came twice. Were it answered, each such pair would go on to the end.
+    if offset > progress.offset or (offset == 0 and progress.offset):
+        progress.offset = offset
         progress.waiting = False  # replicate() sends the next piece
 
 

@@ -245,14 +245,17 @@ class State:
         self.membership = membership
         if not changed:
             return
+        self.parked = {peer: parked for peer, parked in self.parked.items() if peer in membership.everyone}
         if self.role is Role.LEADER:
             others = sorted(membership.everyone - {self.me})
-            fresh = (
-                self.log.last_index
-            )  # who is new is sent the last entry first: it tells what the newcomer lacks
-            self.progress = {peer: self.progress.get(peer) or Progress(fresh, self.now_ns) for peer in others}
+            self.progress = {peer: self.progress.get(peer) or self._newcomer() for peer in others}
         elif self.role is not Role.FOLLOWER and not self.electable:
             self.end_campaign()
+
+    def _newcomer(self) -> Progress:
+        """Who is new is sent the last entry first: it tells what the newcomer lacks. It may have been here before in this
+        term; counting from the time on, no answer from then looks as if it were one to what is sent now."""
+        return Progress(self.log.last_index, self.now_ns, sequence=self.now_ns)
 
     def membership_at(self, index: Index) -> Membership:
         """The membership that was in force at an index that is not forgotten."""
