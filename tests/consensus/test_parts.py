@@ -225,6 +225,21 @@ def test_what_no_voter_would_say_is_refused(raw: object) -> None:
         decode(msgspec.msgpack.encode(raw))
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        InstallSnapshot(Term(2), Index(3), Term(3), MEMBERSHIP, 5, 7, 0, b"abc", 9),  # of a later term
+        InstallSnapshot(Term(2), Index(0), Term(1), MEMBERSHIP, 5, 7, 0, b"abc", 9),  # of nothing
+        InstallSnapshot(Term(2), Index(3), Term(1), MEMBERSHIP, 5, 7, 3, b"abc", 9),  # beyond its end
+        InstallSnapshot(Term(2), Index(3), Term(1), Membership(ids("")), 5, 7, 0, b"abc", 9),  # nobody votes
+    ],
+)
+def test_no_leader_would_send_such_a_snapshot(message: RaftMessage) -> None:
+    """P77: it would be installed, and contradict the log or the term from then on."""
+    with pytest.raises(msgspec.ValidationError):
+        decode(encode(message))
+
+
 def test_the_hard_state_survives_the_disk() -> None:
     state = HardState(Term(7), NodeId("a.0123456789ab"))
     assert decode_hard_state(encode_hard_state(state)) == state

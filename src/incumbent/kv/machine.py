@@ -354,10 +354,7 @@ class Machine:
         """
         if state:
             saved = _decoder.decode(state)
-            self.revision = self.compacted = saved.revision
-            self._values = {value.key: value for value in saved.values}
-            self._sorted = [value.key for value in saved.values]
-            self._leases = {
+            leases = {
                 one.id: Lease(
                     one.ttl_ns,
                     {},
@@ -369,7 +366,13 @@ class Machine:
             }
             for value in saved.values:
                 if value.lease != NO_LEASE:
-                    self._leases[value.lease].keys[value.key] = None
+                    if value.lease not in leases:
+                        raise msgspec.ValidationError(f"a key of lease {value.lease}, which is not there")
+                    leases[value.lease].keys[value.key] = None
+            self.revision = self.compacted = saved.revision
+            self._values = {value.key: value for value in saved.values}
+            self._sorted = [value.key for value in saved.values]
+            self._leases = leases
             self._history.clear()
             self._history_bytes = 0
         self.applied = index

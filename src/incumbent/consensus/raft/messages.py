@@ -166,6 +166,10 @@ def decode(data: bytes) -> RaftMessage:
         _check_entries(message)
     elif isinstance(message, InstallSnapshot):
         _check_membership(message.membership)
+        if message.index_term > message.term:
+            raise msgspec.ValidationError(
+                f"a snapshot of term {message.index_term} from a leader of term {message.term}"
+            )
         if message.offset + len(message.chunk) > message.size or message.index < 1:
             raise msgspec.ValidationError(
                 f"a chunk at {message.offset} of a snapshot of {message.size} bytes"
