@@ -358,3 +358,67 @@ def test_pre_votes_of_who_is_no_member_any_more_do_not_stay_parked() -> None:
     assert story["e"].membership == Membership(ids("ae"))
     story["e"].raft.invariants_at_rest()
     assert story["e"].state.parked == {}
+
+
+def test_a_learner_answers_votes_because_it_may_have_been_promoted_without_knowing() -> None:
+    """Dissertation 4.2.2: a change is in force for who has it, and a leader of it may need the vote of one who has not."""
+    story = with_learners("d")
+    story.change("a", "ad")
+    story.deliver(story.take(to="b", kind=Append))  # b, which is to leave, is the only other one to know
+    story.wires.clear()
+    assert not story["d"].membership.joint
+    story.campaign("b")
+    story.settle("bcd")
+    assert story.role("b") is not Role.LEADER, "of the new half only d is there"
+    assert story["d"].noted(Code.PRE_VOTE_GRANTED) == 1
+    story.start("a")
+    story.campaign("b")
+    story.settle("abd")
+    assert story["b"].noted(Code.BECAME_LEADER) == 1, "and completed the change, and left"
+    assert story["b"].noted(Code.REMOVED) == 1
+
+
+def test_a_newcomer_votes_for_nobody_who_lacks_what_it_has() -> None:
+    """Raft section 5.4.1 binds learners as well."""
+    story = with_learners("d")
+    story.change("a", "ad")
+    story.deliver(story.take(to="d", kind=Append))
+    story.wires.clear()
+    story.wait(TIMING.election_timeout_max_ns)
+    story.do("d", Received(NodeId("c"), Vote(Term(9), Index(2), Term(1))))
+    (reply,) = story.take(sender="d", kind=VoteReply)
+    assert not reply.message.granted
+
+
+def test_a_leader_that_becomes_a_learner_steps_down_and_learns() -> None:
+    """P57: through the joint membership, as every voter."""
+    story = led()
+    story.change("a", "bc", "a")
+    assert story["a"].membership.learners_next == ids("a")
+    story.settle()
+    assert story["a"].noted(Code.REMOVED) == 1
+    (leader,) = story.leaders()
+    assert leader in "bc"
+    story.propose(leader, b"news")
+    story.live(3)
+    assert story["a"].membership == Membership(ids("bc"), learners=ids("a"))
+    assert story["a"].log == story[leader].log
+
+
+def test_reads_are_confirmed_by_the_members_there_are_now() -> None:
+    """P57, dissertation 6.4: during a change by both halves, and never by a learner."""
+    story = with_learners()
+    story.change("a", "ade")
+    assert story["a"].membership == JOINT
+    read = story.read("a")
+    story.settle("ade")
+    assert story["a"].reads == []
+    story.wires.clear()
+    story.live(3, "abde")
+    assert [ready.request for ready in story["a"].reads] == [read]
+    story.change("a", "ad", "e")
+    story.live(4, "ade")
+    assert story["a"].membership == Membership(ids("ad"), learners=ids("e"))
+    story.read("a")
+    story.settle("ae")
+    assert len(story["a"].reads) == 1

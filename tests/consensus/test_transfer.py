@@ -165,3 +165,60 @@ def test_who_has_not_caught_up_is_not_preferred() -> None:
         story.settle()
     assert story.leaders() == ["a"]
     assert story["a"].noted(Code.PREEMPTED) == 0
+
+
+# --- transfers and who is a member -----------------------------------------------------------------------------------
+
+
+def test_no_transfer_begins_during_a_change_and_no_change_during_a_transfer() -> None:
+    """P54, P57: each waits for the end of the other."""
+    story = led()
+    story.change("a", "ab")
+    assert story["a"].membership.joint
+    refused = [story.transfer("a", "b")]
+    story.live(3)
+    story.transfer("a", "b")
+    refused.append(story.change("a", "abc"))
+    assert story["a"].refused == refused
+
+
+def test_a_transfer_to_who_is_being_removed_is_refused() -> None:
+    story = led()
+    story.change("a", "ab")
+    story.live(3)
+    refused = story.transfer("a", "c")
+    assert story["a"].refused == [refused]
+    assert story.role("a") is Role.LEADER
+
+
+def test_a_transfer_ends_also_when_another_takes_over() -> None:
+    """P54: the request ends, whoever leads."""
+    story = led()
+    request = story.transfer("a", "b")
+    story.wires.clear()
+    story.elect("c", "bc")
+    story.beat("c")
+    assert story["a"].refused == [request]
+    assert story["a"].transferred == []
+
+
+def test_a_transfer_of_a_leader_that_hears_nobody_any_more_ends() -> None:
+    """P54: an election timeout later at the latest, though it leads no more by then."""
+    story = led()
+    request = story.transfer("a", "b")
+    story.live(TIMING.election_timeout_min_ns // TIMING.heartbeat_ns + 1, "a")
+    assert story["a"].refused == [request]
+    assert story["a"].state.transfer is None
+
+
+def test_the_next_leader_takes_proposals_although_it_had_a_transfer_open() -> None:
+    """P54: a transfer binds the term in which it was asked for."""
+    story = led()
+    story.transfer("a", "b")
+    story.settle()
+    assert story.leaders() == ["b"]
+    back = story.transfer("b", "a")
+    story.settle()
+    assert story["b"].transferred == [back]
+    request = story.propose("a")
+    assert story["a"].placed[-1].request == request

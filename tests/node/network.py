@@ -8,7 +8,17 @@ from dataclasses import dataclass, field
 from itertools import count
 from random import Random
 
-from incumbent.consensus.api import Entry, Envelope, Membership, Message, Role, Saved, Snapshot, Timing
+from incumbent.consensus.api import (
+    Entry,
+    Envelope,
+    Membership,
+    MembershipChange,
+    Message,
+    Role,
+    Saved,
+    Snapshot,
+    Timing,
+)
 from incumbent.ids import Index, LeaseId, NodeId, RequestId
 from incumbent.kv.api import NO_LEASE, Change, Code, Command, LeaseGrant, Put, Query, Range
 from incumbent.node.api import Done, NodeReady, Outcome
@@ -45,10 +55,13 @@ class Disk:
 
 
 class Table:
-    def __init__(self, names: str = "abc", *, limits: Limits = Limits(), seed: int = 1) -> None:
+    def __init__(
+        self, names: str = "abc", *, spare: str = "", limits: Limits = Limits(), seed: int = 1
+    ) -> None:
+        """`names` are the first members; who is `spare` runs, and may become one."""
         self.now_ns = 1000 * S
-        self.ids = [NodeId(name) for name in names]
-        self.membership = Membership(frozenset(self.ids))
+        self.ids = [NodeId(name) for name in names + spare]
+        self.membership = Membership(frozenset(NodeId(name) for name in names))
         self.disks = {node: Disk() for node in self.ids}
         self.nodes: dict[NodeId, Node] = {}
         self.outcomes: dict[RequestId, Outcome] = {}
@@ -60,6 +73,7 @@ class Table:
         self._random = Random(seed)
         self._requests = count()
         self._flying: deque[tuple[int, NodeId, Envelope]] = deque()
+        self.delay_ns: Callable[[], int] = lambda: DELAY_NS
         for node in self.ids:
             self.start(node)
 
@@ -102,6 +116,20 @@ class Table:
     def renew(self, node: NodeId, lease: LeaseId) -> RequestId:
         request = RequestId(next(self._requests))
         self.nodes[node].renew(request, lease, self.now_ns)
+        self._pump(node)
+        return request
+
+    def change(self, node: NodeId, voters: str, learners: str = "", witnesses: str = "") -> RequestId:
+        """Ask for another membership."""
+        wanted = [frozenset(NodeId(name) for name in names) for names in (voters, learners, witnesses)]
+        request = RequestId(next(self._requests))
+        self.nodes[node].change_membership(request, MembershipChange(*wanted), self.now_ns)
+        self._pump(node)
+        return request
+
+    def transfer(self, node: NodeId, to: NodeId) -> RequestId:
+        request = RequestId(next(self._requests))
+        self.nodes[node].transfer(request, to, self.now_ns)
         self._pump(node)
         return request
 
@@ -183,7 +211,7 @@ class Table:
 
     def _send(self, sender: NodeId, envelopes: object) -> None:
         for envelope in envelopes:  # type: ignore[attr-defined]
-            self._flying.append((self.now_ns + DELAY_NS, sender, envelope))
+            self._flying.append((self.now_ns + self.delay_ns(), sender, envelope))
 
 
 def code(outcome: Outcome) -> Code:
