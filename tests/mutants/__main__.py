@@ -1,13 +1,11 @@
 """``python -m tests.mutants``: plant every mutant, let the laboratory kill it, print the table. Exit code 1 when one lives.
 
-Results are kept in .cache/mutants.json under a hash of the source, the tests and the mutant, so that a run that was broken
-off goes on where it was.
+What is known from a run that was broken off is not asked again; see results.py.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
 import tempfile
@@ -15,46 +13,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from threading import Lock
-from typing import Final
 
 from tests.mutants.catalogue import MUTANTS
-from tests.mutants.laboratory import (
-    ROOT,
-    Fate,
-    Verdict,
-    copy_everything,
-    false_alarm,
-    fingerprint,
-    try_to_kill,
-)
+from tests.mutants.laboratory import Fate, Verdict, copy_everything, false_alarm, try_to_kill
 from tests.mutants.mutant import Killer, Mutant
-
-RESULTS: Final = ROOT / ".cache" / "mutants.json"
-
-
-class Results:
-    """Verdicts that are known already, by key, and killers that are known to be quiet. Written after each new one."""
-
-    def __init__(self, path: Path, tree: str) -> None:
-        self._path, self._tree, self._lock = path, tree, Lock()
-        known = json.loads(path.read_text()) if path.exists() else {}
-        self._known: dict[str, dict[str, str | int | float]] = known.get(tree, {})
-
-    def get(self, of: Mutant | Killer) -> dict[str, str | int | float] | None:
-        return self._known.get(_key(of))
-
-    def put(self, of: Mutant | Killer, row: dict[str, str | int | float]) -> None:
-        with self._lock:
-            self._known[_key(of)] = row
-            self._path.parent.mkdir(exist_ok=True)
-            self._path.write_text(
-                json.dumps({self._tree: self._known}, indent=1)
-            )  # older trees are forgotten
-
-
-def _key(of: Mutant | Killer) -> str:
-    return hashlib.sha256(repr(of).encode()).hexdigest()
+from tests.mutants.results import RESULTS, Results
 
 
 class Judge:
@@ -63,7 +26,7 @@ class Judge:
     def __init__(self, scratch: Path, *, quiet: bool) -> None:
         self._scratch, self._quiet = scratch, quiet
         self._tree = copy_everything(scratch / "tree")
-        self._results = Results(RESULTS, fingerprint(self._tree))
+        self._results = Results(RESULTS, self._tree)
 
     def alarm(self, killer: Killer) -> str | None:
         """Why this killer proves nothing; None when it is quiet without a mutant."""

@@ -53,14 +53,6 @@ def copy_everything(to: Path) -> Path:
     return to
 
 
-def fingerprint(tree: Path) -> str:
-    """Changes when anything in the source or the tests does."""
-    digest = hashlib.sha256()
-    for path in sorted(p for part in ("src", "tests") for p in (tree / part).rglob("*") if p.is_file()):
-        digest.update(f"{path.relative_to(tree)}\0".encode() + path.read_bytes() + b"\0")
-    return digest.hexdigest()
-
-
 def mutated(mutant: Mutant, tree: Path) -> str:
     """The mutated file's text. Raises ValueError when the mutant's own text does not stand there exactly once."""
     source = (tree / "src" / "incumbent" / mutant.file).read_text()

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, NamedTuple, TypeAlias
+from typing import ClassVar, Final, NamedTuple, TypeAlias
 
 Command: TypeAlias = tuple[str, ...]
 """After ``python -m``. Exit code 0: all is well; 1: something was found; anything else: it could not run."""
@@ -29,6 +29,8 @@ class Finding(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Seeds:
     """Random worlds of the fast gear, from seed 0 on: at most `budget` of them."""
+
+    reads: ClassVar = "src"  # what it rests on, beside the source
 
     budget: int = 100
     nodes: int = 3
@@ -51,6 +53,8 @@ class Seeds:
 class Stories:
     """Every story of tests/stories; one that is told otherwise is enough."""
 
+    reads: ClassVar = "tests/stories"
+
     def commands(self) -> Iterator[Command]:
         yield ("incumbent.sim.stories",)
 
@@ -62,6 +66,8 @@ class Stories:
 @dataclass(frozen=True, slots=True)
 class Suite:
     """Tests by node id; one that fails is enough."""
+
+    reads: ClassVar = "tests"
 
     ids: tuple[str, ...]
 
@@ -84,7 +90,10 @@ THREE: Final = Seeds(nodes=3)
 FIVE: Final = Seeds(nodes=5)
 STORIES: Final = Stories()
 WORLDS: Final = (THREE, FIVE)
+LABORATORY: Final = (*WORLDS, STORIES)
 """What is tried where nothing else is said."""
+TOLD: Final = (STORIES,)
+"""For what so many random worlds do not find."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,5 +102,5 @@ class Mutant:
     file: str  # below src/incumbent
     text: str  # stands there exactly once
     instead: str
-    killers: tuple[Killer, ...] = WORLDS  # tried in this order
+    killers: tuple[Killer, ...] = LABORATORY  # tried in this order
     promises: tuple[str, ...] = ()  # which promises (docs/reference/promises.md) this fault breaks

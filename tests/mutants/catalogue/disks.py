@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.mutants.mutant import WORLDS, Mutant, Seeds, suite
+from tests.mutants.mutant import TOLD, Mutant, suite
 
 ELECTION: Final = "consensus/raft/election.py"
 REPLICATION: Final = "consensus/raft/replication.py"
@@ -61,7 +61,6 @@ DISKS: Final[tuple[Mutant, ...]] = (
         REPLICATION,
         "    durable[state.me] = state.log.stable",
         "    durable[state.me] = state.log.last_index",
-        (*WORLDS, Seeds(nodes=1), suite("tests/consensus/test_paper_replication.py")),
         promises=("P51",),
     ),
     Mutant(
@@ -69,7 +68,7 @@ DISKS: Final[tuple[Mutant, ...]] = (
         REPLICA,
         "        return writing and state.now_ns - state.written_ns >= state.election_min_ns",
         "        return False",
-        (suite("tests/consensus"),),
+        TOLD,
         promises=("P56",),
     ),
     Mutant(
@@ -77,7 +76,7 @@ DISKS: Final[tuple[Mutant, ...]] = (
         REPLICATION,
         "        state.probe_due = True",
         "        state.probe_due = False",
-        (suite("tests/consensus"),),
+        TOLD,
         promises=("P56",),
     ),
     Mutant(

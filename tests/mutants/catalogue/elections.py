@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.mutants.mutant import FIVE, Mutant, Seeds, suite
+from tests.mutants.mutant import TOLD, Mutant
 
 ELECTION: Final = "consensus/raft/election.py"
 REPLICA: Final = "consensus/raft/replica.py"
 STATE: Final = "consensus/raft/state.py"
-DISRUPTION: Final = "tests/consensus/test_disruption.py"
-PAPER: Final = "tests/consensus/test_paper_elections.py"
 
 ELECTIONS: Final[tuple[Mutant, ...]] = (
     Mutant(
@@ -25,7 +23,6 @@ ELECTIONS: Final[tuple[Mutant, ...]] = (
         STATE,
         "return (last_term, last_index) >= (self.log.last_term, self.log.last_index)",
         "return last_index >= self.log.last_index",
-        (FIVE, suite(PAPER)),
     ),
     Mutant(
         "a vote goes to whoever asks, whatever its log",
@@ -38,7 +35,7 @@ ELECTIONS: Final[tuple[Mutant, ...]] = (
         REPLICA,
         "if isinstance(message, Vote) and state.hears_leader() and not message.handed_over:",
         "if False:",
-        (suite(f"{DISRUPTION}::test_a_vote_request_is_ignored_while_a_leader_is_heard"),),
+        TOLD,
         promises=("P53",),
     ),
     Mutant(
@@ -46,7 +43,7 @@ ELECTIONS: Final[tuple[Mutant, ...]] = (
         ELECTION,
         "    elif not state.hears_leader():",
         "    elif True:",
-        (suite(DISRUPTION),),
+        TOLD,
         promises=("P52", "P53"),
     ),
     Mutant(
@@ -62,7 +59,7 @@ ELECTIONS: Final[tuple[Mutant, ...]] = (
         ELECTION,
         "        state.out.send_now(peer, request)\n    _tally_pre_votes(state)",
         "        state.out.send_now(peer, request)\n    campaign(state, handed_over=False)",
-        (suite(DISRUPTION),),
+        TOLD,
         promises=("P52",),
     ),
     Mutant(
@@ -70,7 +67,7 @@ ELECTIONS: Final[tuple[Mutant, ...]] = (
         ELECTION,
         "    if state.now_ns < state.quorum_check_ns:",
         "    if True:",
-        (suite(f"{DISRUPTION}::test_an_isolated_leader_stops_leading_within_the_election_timeout"),),
+        TOLD,
         promises=("P52",),
     ),
     Mutant(
@@ -78,7 +75,6 @@ ELECTIONS: Final[tuple[Mutant, ...]] = (
         REPLICA,
         "                state.out.send_after(sender, HeartbeatReply(state.term, 0))\n",
         "",
-        (suite(DISRUPTION),),
         promises=("P52",),
     ),
     Mutant(
@@ -105,7 +101,7 @@ ELECTIONS: Final[tuple[Mutant, ...]] = (
         STATE,
         "        self.out.withdraw(Vote)",
         "        pass",
-        (suite(f"{DISRUPTION}::test_a_campaign_that_is_over_asks_for_no_votes"),),
+        TOLD,
         promises=("P51",),
     ),
     Mutant(
@@ -113,27 +109,26 @@ ELECTIONS: Final[tuple[Mutant, ...]] = (
         "consensus/quorum.py",
         "return len(voters) // 2 + 1",
         "return (len(voters) + 1) // 2",
-        (Seeds(nodes=4),),
     ),
     Mutant(
         "a parked pre-vote is forgotten",
         ELECTION,
         "        state.parked[sender] = Parked(",
         "        _ = Parked(",
-        (suite(DISRUPTION),),
+        TOLD,
     ),
     Mutant(
         "a parked pre-vote is never refused",
         ELECTION,
         "if parked.until_ns <= state.now_ns]",
         "if False]",
-        (suite("tests/consensus/test_notes.py"),),
+        TOLD,
     ),
     Mutant(
         "a leader that is said to be gone stays trusted",
         ELECTION,
         "    state.forget_leader()\n    state.hint",
         "    state.hint",
-        (suite(DISRUPTION),),
+        TOLD,
     ),
 )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.mutants.mutant import Mutant, suite
+from tests.mutants.mutant import WORLDS, Mutant, suite
 
 NODE: Final = "node/node.py"
 DEADLINES: Final = "node/leases.py"
 MACHINE: Final = "kv/machine.py"
-STORIES: Final = (suite("tests/node", "tests/kv"),)
+NODES: Final = (suite("tests/node", "tests/kv"),)
 
 LEASES: Final[tuple[Mutant, ...]] = (
     Mutant(
@@ -17,7 +17,7 @@ LEASES: Final[tuple[Mutant, ...]] = (
         DEADLINES,
         "            self._live[lease] = _Live(ttl_ns, now_ns + left_ns, checkpoint_ns,",
         "            self._live[lease] = _Live(ttl_ns, now_ns + left_ns // 4, checkpoint_ns,",
-        STORIES,
+        (*WORLDS, *NODES),
         promises=("P59",),
     ),
     Mutant(
@@ -25,7 +25,7 @@ LEASES: Final[tuple[Mutant, ...]] = (
         DEADLINES,
         "                due.left_ns.append((lease, left_ns))",
         "                due.left_ns.append((lease, live.ttl_ns))",
-        STORIES,
+        NODES,
         promises=("P59",),
     ),
     Mutant(
@@ -33,7 +33,7 @@ LEASES: Final[tuple[Mutant, ...]] = (
         NODE,
         "        elif self._leases.checkpointed(renewal.lease):",
         "        elif False:",
-        STORIES,
+        NODES,
         promises=("P59",),
     ),
     Mutant(
@@ -41,7 +41,7 @@ LEASES: Final[tuple[Mutant, ...]] = (
         MACHINE,
         "        if not own:\n            return Code.EXPIRE_STALE",
         "        if False:\n            return Code.EXPIRE_STALE",
-        STORIES,
+        NODES,
         promises=("P59",),
     ),
     Mutant(
@@ -49,7 +49,7 @@ LEASES: Final[tuple[Mutant, ...]] = (
         MACHINE,
         "self._end(lease) if proposed == term else Code.EXPIRE_STALE",
         "self._end(lease)",
-        STORIES,
+        NODES,
         promises=("P58",),
     ),
     Mutant(
@@ -57,7 +57,7 @@ LEASES: Final[tuple[Mutant, ...]] = (
         NODE,
         "        if isinstance(command, LeaseExpire | LeaseCheckpoint):",
         "        if False:",
-        STORIES,
+        NODES,
         promises=("P58",),
     ),
     Mutant(
@@ -65,7 +65,7 @@ LEASES: Final[tuple[Mutant, ...]] = (
         NODE,
         "        elif self._leases.expiring(renewal.lease):",
         "        elif False:",
-        STORIES,
+        NODES,
         promises=("P58",),
     ),
     Mutant(
@@ -73,7 +73,7 @@ LEASES: Final[tuple[Mutant, ...]] = (
         NODE,
         "            elif read.lease != NO_LEASE and self._leases.expiring(read.lease):",
         "            elif False:",
-        STORIES,
+        NODES,
         promises=("P58",),
     ),
     Mutant(
@@ -81,7 +81,7 @@ LEASES: Final[tuple[Mutant, ...]] = (
         DEADLINES,
         "        self._live.pop(lease, None)\n\n    def expired",
         "        self._live.pop(lease, None)\n        self._expiring.discard(lease)\n\n    def expired",
-        STORIES,
+        NODES,
         promises=("P58",),
     ),
     Mutant(
@@ -89,7 +89,7 @@ LEASES: Final[tuple[Mutant, ...]] = (
         DEADLINES,
         "            if live is None or lease in self._held or lease in self._expiring:",
         "            if live is None or lease in self._expiring:",
-        STORIES,
+        NODES,
         promises=("P58",),
     ),
     Mutant(
@@ -97,7 +97,7 @@ LEASES: Final[tuple[Mutant, ...]] = (
         NODE,
         "self._replica.step(ReadRequested(own), self._flight.rounds[own][-1].received_ns)",
         "self._flight.confirmed.append((Index(0), self._flight.rounds.pop(own)))",
-        STORIES,
+        NODES,
         promises=("P58",),
     ),
     Mutant(
@@ -105,7 +105,7 @@ LEASES: Final[tuple[Mutant, ...]] = (
         NODE,
         "        if not self._leadership.serving:\n            outcome: Outcome = self._not_leader()",
         "        if False:\n            outcome: Outcome = self._not_leader()",
-        STORIES,
+        NODES,
         promises=("P58",),
     ),
     Mutant(
@@ -113,6 +113,6 @@ LEASES: Final[tuple[Mutant, ...]] = (
         MACHINE,
         "        for key in sorted(held.keys):",
         "        for key in ():",
-        STORIES,
+        NODES,
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.mutants.mutant import THREE, WORLDS, Mutant, suite
+from tests.mutants.mutant import TOLD, WORLDS, Mutant, suite
 
 REPLICATION: Final = "consensus/raft/replication.py"
 LOG: Final = "consensus/log.py"
@@ -16,7 +16,6 @@ LOGS: Final[tuple[Mutant, ...]] = (
         REPLICATION,
         "    if state.log.term_at(candidate) != state.term:",
         "    if False:",
-        (THREE, suite(PAPER)),
     ),
     Mutant(
         "the term of the entry before is not looked at",
@@ -45,21 +44,20 @@ LOGS: Final[tuple[Mutant, ...]] = (
         REPLICATION,
         "    last_new = Index(previous + len(entries))",
         "    last_new = log.last_index",
-        (*WORLDS, suite(PAPER)),
+        TOLD,
     ),
     Mutant(
         "a heartbeat commits what is not known to match",
         REPLICATION,
         "    commit = min(state.commit, progress.match)\n",
         "    commit = state.commit\n",
-        (*WORLDS, suite(PAPER)),
     ),
     Mutant(
         "a follower that lost entries is sent them again and counted on",
         REPLICATION,
         "        progress.lost()",
         "        progress.back_to(message.refused_prev)",
-        (suite(PAPER),),
+        TOLD,
         promises=("P51",),
     ),
     Mutant(
@@ -67,7 +65,6 @@ LOGS: Final[tuple[Mutant, ...]] = (
         LOG,
         "        if index > self.snapshot and self.term_at(index) != term:",
         "        if False:",
-        (*WORLDS, suite(PAPER)),
         promises=("P51",),
     ),
     Mutant(
@@ -75,7 +72,6 @@ LOGS: Final[tuple[Mutant, ...]] = (
         LOG,
         "        return truncate_from, entries",
         "        return None, entries",
-        (*WORLDS, suite("tests/consensus/test_parts.py")),
         promises=("P51",),
     ),
 )

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.mutants.mutant import WORLDS, Mutant, suite
+from tests.mutants.mutant import TOLD, Mutant
 
 QUORUM: Final = "consensus/quorum.py"
 MEMBERSHIP: Final = "consensus/membership.py"
 CHANGES: Final = "consensus/raft/membership.py"
 STATE: Final = "consensus/raft/state.py"
-LAB: Final = (*WORLDS, suite("tests/consensus"))
 
 MEMBERSHIPS: Final[tuple[Mutant, ...]] = (
     Mutant(
@@ -18,7 +17,6 @@ MEMBERSHIPS: Final[tuple[Mutant, ...]] = (
         QUORUM,
         "    value = _reached(membership.voters, values)",
         "    value = _reached(membership.voters | membership.learners, values)",
-        LAB,
         promises=("P57",),
     ),
     Mutant(
@@ -26,7 +24,6 @@ MEMBERSHIPS: Final[tuple[Mutant, ...]] = (
         QUORUM,
         "    return min(value, _reached(membership.outgoing, values)) if membership.outgoing else value",
         "    return value",
-        LAB,
         promises=("P57",),
     ),
     Mutant(
@@ -34,7 +31,7 @@ MEMBERSHIPS: Final[tuple[Mutant, ...]] = (
         QUORUM,
         "for half in (membership.voters, membership.outgoing) if half]",
         "for half in (membership.voters,) if half]",
-        LAB,
+        TOLD,
         promises=("P57",),
     ),
     Mutant(
@@ -42,7 +39,7 @@ MEMBERSHIPS: Final[tuple[Mutant, ...]] = (
         QUORUM,
         "for half in (membership.voters, membership.outgoing) if half]",
         "for half in (membership.outgoing or membership.voters,) if half]",
-        LAB,
+        TOLD,
         promises=("P57",),
     ),
     Mutant(
@@ -50,7 +47,6 @@ MEMBERSHIPS: Final[tuple[Mutant, ...]] = (
         STATE,
         "        membership = self.configured[-1].membership\n",
         "        membership = self.membership_at(self.commit)\n",
-        LAB,
         promises=("P57",),
     ),
     Mutant(
@@ -58,7 +54,6 @@ MEMBERSHIPS: Final[tuple[Mutant, ...]] = (
         CHANGES,
         "    if present.joint or state.configured[-1].index > state.commit:",
         "    if False:",
-        LAB,
         promises=("P57",),
     ),
     Mutant(
@@ -66,7 +61,7 @@ MEMBERSHIPS: Final[tuple[Mutant, ...]] = (
         CHANGES,
         "    if state.commit < state.term_start:",
         "    if False:",
-        LAB,
+        TOLD,
         promises=("P57",),
     ),
     Mutant(
@@ -74,7 +69,7 @@ MEMBERSHIPS: Final[tuple[Mutant, ...]] = (
         CHANGES,
         "    elif state.me not in state.membership.voters:",
         "    elif False:",
-        LAB,
+        TOLD,
         promises=("P57",),
     ),
     Mutant(
@@ -82,7 +77,6 @@ MEMBERSHIPS: Final[tuple[Mutant, ...]] = (
         STATE,
         "        while self.configured[-1].index >= first:",
         "        while False:",
-        LAB,
         promises=("P57",),
     ),
     Mutant(
@@ -90,7 +84,6 @@ MEMBERSHIPS: Final[tuple[Mutant, ...]] = (
         STATE,
         "        state._configure(state.log.between(index + 1, state.log.last_index))\n",
         "",
-        LAB,
         promises=("P57",),
     ),
     Mutant(
@@ -98,7 +91,7 @@ MEMBERSHIPS: Final[tuple[Mutant, ...]] = (
         CHANGES,
         "    if behind:",
         "    if False:",
-        LAB,
+        TOLD,
         promises=("P57",),
     ),
     Mutant(
@@ -106,7 +99,6 @@ MEMBERSHIPS: Final[tuple[Mutant, ...]] = (
         CHANGES,
         "    if state.configured[-1].index > state.commit:\n        return",
         "    if False:\n        return",
-        LAB,
         promises=("P57",),
     ),
     Mutant(
@@ -114,7 +106,6 @@ MEMBERSHIPS: Final[tuple[Mutant, ...]] = (
         CHANGES,
         "        _enter(state, state.membership.leave(), Code.MEMBERSHIP_LEFT)",
         "        pass",
-        LAB,
         promises=("P57",),
     ),
     Mutant(
@@ -122,7 +113,7 @@ MEMBERSHIPS: Final[tuple[Mutant, ...]] = (
         MEMBERSHIP,
         "            learners=change.learners - self.voters,",
         "            learners=change.learners,",
-        LAB,
+        TOLD,
         promises=("P57",),
     ),
     Mutant(
@@ -130,14 +121,13 @@ MEMBERSHIPS: Final[tuple[Mutant, ...]] = (
         MEMBERSHIP,
         "        return self.voting - self.witnesses",
         "        return self.voting",
-        LAB,
     ),
     Mutant(
         "a witness counts although every data voter answers",
         "consensus/raft/replication.py",
         "    if state.membership.witnesses and membership.data_voters_suffice(state):",
         "    if False:",
-        LAB,
+        TOLD,
     ),
     Mutant(
         "a witness never counts",
@@ -145,13 +135,13 @@ MEMBERSHIPS: Final[tuple[Mutant, ...]] = (
         "        and state.now_ns - state.progress[voter].heard_ns < state.election_min_ns\n"
         "        for voter in membership.electable",
         "        for voter in membership.electable",
-        LAB,
+        TOLD,
     ),
     Mutant(
         "a witness is sent the data",
         "consensus/raft/replication.py",
         "    if peer in state.membership.witnesses:",
         "    if False:",
-        LAB,
+        TOLD,
     ),
 )

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.mutants.mutant import THREE, WORLDS, Mutant, suite
+from tests.mutants.mutant import TOLD, Mutant, suite
 
 REPLICATION: Final = "consensus/raft/replication.py"
 ROUNDS: Final = "consensus/reads.py"
-STORIES: Final = "tests/consensus/test_reads.py"
 
 READS: Final[tuple[Mutant, ...]] = (
     Mutant(
@@ -16,27 +15,27 @@ READS: Final[tuple[Mutant, ...]] = (
         REPLICATION,
         "        state.reads.answer(sender, message.round)",
         "        state.reads.answer(sender, state.reads.number)",
-        (*WORLDS, suite(STORIES)),
+        TOLD,
     ),
     Mutant(
         "a read needs no round",
         ROUNDS,
         "        number = reached(membership, self._answered)",
         "        number = self.number",
-        (*WORLDS, suite(STORIES)),
+        TOLD,
     ),
     Mutant(
         "a read is taken before the own term has committed",
         REPLICATION,
         "    if state.commit >= state.term_start and state.reads.begin(",
         "    if state.reads.begin(",
-        (THREE, suite(STORIES)),
     ),
     Mutant(
         "a read is served from wherever the machine is",
         ROUNDS,
         "_Round(self.number, commit, self._waiting)",
         "_Round(self.number, Index(0), self._waiting)",
+        TOLD,
     ),
     Mutant(
         "a read is served before its index is applied",
@@ -50,6 +49,6 @@ READS: Final[tuple[Mutant, ...]] = (
         "consensus/raft/state.py",
         "                self.out.refuse(request, Why.NOT_LEADER)",
         "                del request",
-        (suite(STORIES),),
+        TOLD,
     ),
 )

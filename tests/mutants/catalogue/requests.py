@@ -7,7 +7,7 @@ from typing import Final
 from tests.mutants.mutant import Mutant, suite
 
 MACHINE: Final = "kv/machine.py"
-STORIES: Final = (suite("tests/kv", "tests/node"),)
+NODES: Final = (suite("tests/kv", "tests/node"),)
 
 REQUESTS: Final[tuple[Mutant, ...]] = (
     Mutant(
@@ -15,7 +15,7 @@ REQUESTS: Final[tuple[Mutant, ...]] = (
         MACHINE,
         "        if known is not None or once.sequence <= session.settled:",
         "        if False:",
-        STORIES,
+        NODES,
         promises=("P3",),
     ),
     Mutant(
@@ -23,7 +23,7 @@ REQUESTS: Final[tuple[Mutant, ...]] = (
         MACHINE,
         "        if known is not None or once.sequence <= session.settled:",
         "        if known is not None:",
-        STORIES,
+        NODES,
         promises=("P3",),
     ),
     Mutant(
@@ -31,7 +31,7 @@ REQUESTS: Final[tuple[Mutant, ...]] = (
         MACHINE,
         "                    dict(one.answers),",
         "                    {},",
-        STORIES,
+        NODES,
         promises=("P3",),
     ),
     Mutant(
@@ -39,13 +39,13 @@ REQUESTS: Final[tuple[Mutant, ...]] = (
         "node/node.py",
         "            elif committed.term == term:",
         "            elif True:",
-        STORIES,
+        NODES,
     ),
     Mutant(
         "proposals of a lost leadership are said to be refused",
         "node/node.py",
         "                    self._answer(request, Unknown())",
         "                    self._answer(request, self._not_leader())",
-        STORIES,
+        NODES,
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.mutants.mutant import WORLDS, Mutant, suite
+from tests.mutants.mutant import TOLD, WORLDS, Mutant, suite
 
 RAFT: Final = "consensus/raft/snapshots.py"
 LAB: Final = (*WORLDS, suite("tests/consensus"))
@@ -15,28 +15,28 @@ SNAPSHOTS: Final[tuple[Mutant, ...]] = (
         RAFT,
         "    if not state.log.snapshot < index <= state.applied:",
         "    if not state.log.snapshot < index <= state.log.last_index:",
-        LAB,
+        TOLD,
     ),
     Mutant(
         "a snapshot cuts off a suffix that matches",
         RAFT,
         "    if state.log.term_at(message.index) == message.index_term:",
         "    if False:",
-        LAB,
+        TOLD,
     ),
     Mutant(
         "a snapshot below the commit index is installed",
         RAFT,
         "    if message.index <= state.commit:",
         "    if False:",
-        LAB,
+        WORLDS,
     ),
     Mutant(
         "a piece's checksum is not looked at",
         RAFT,
         "        if zlib.crc32(message.chunk) == message.chunk_crc:",
         "        if True:",
-        LAB,
+        TOLD,
         promises=("P77",),
     ),
     Mutant(
@@ -51,14 +51,14 @@ SNAPSHOTS: Final[tuple[Mutant, ...]] = (
         RAFT,
         "    if message.offset == len(incoming.state):",
         "    if True:",
-        LAB,
+        TOLD,
     ),
     Mutant(
         "a snapshot of any size is taken",
         RAFT,
         "    if message.size > state.limits.snapshot_bytes_max:",
         "    if False:",
-        LAB,
+        TOLD,
         promises=("P77",),
     ),
     Mutant(
@@ -66,7 +66,7 @@ SNAPSHOTS: Final[tuple[Mutant, ...]] = (
         RAFT,
         "Snapshot(index, term, state.membership_at(index), machine_state)",
         "Snapshot(index, term, state.membership, machine_state)",
-        LAB,
+        TOLD,
         promises=("P57",),
     ),
     Mutant(
@@ -74,7 +74,7 @@ SNAPSHOTS: Final[tuple[Mutant, ...]] = (
         RAFT,
         "    state.configured = [Configured(snapshot.index, snapshot.membership)]\n",
         "",
-        LAB,
+        TOLD,
         promises=("P57",),
     ),
     Mutant(
@@ -82,7 +82,6 @@ SNAPSHOTS: Final[tuple[Mutant, ...]] = (
         RAFT,
         "bytes(incoming.state)))\n    state.out.send_after(",
         "bytes(incoming.state)))\n    state.out.send_now(",
-        LAB,
         promises=("P51",),
     ),
     Mutant(
@@ -90,7 +89,6 @@ SNAPSHOTS: Final[tuple[Mutant, ...]] = (
         "consensus/raft/replica.py",
         "        snapshot = state.snapshot if state.snapshot_unsaved else None",
         "        snapshot = None",
-        LAB,
         promises=("P51",),
     ),
     Mutant(
@@ -98,13 +96,12 @@ SNAPSHOTS: Final[tuple[Mutant, ...]] = (
         "node/node.py",
         "            self.machine.restore(ready.install.index, ready.install.state)\n",
         "            self.machine.applied = ready.install.index\n",
-        (suite("tests/node"),),
+        WORLDS,
     ),
     Mutant(
         "the term of the last entry that was forgotten is forgotten too",
         "consensus/log.py",
         "        return self._forgotten_term if position == -1 else None",
         "        return None",
-        LAB,
     ),
 )

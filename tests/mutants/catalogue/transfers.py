@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.mutants.mutant import Mutant, suite
+from tests.mutants.mutant import TOLD, Mutant
 
 TRANSFER: Final = "consensus/raft/transfer.py"
-STORIES: Final = (suite("tests/consensus"),)
 
 TRANSFERS: Final[tuple[Mutant, ...]] = (
     Mutant(
@@ -15,7 +14,7 @@ TRANSFERS: Final[tuple[Mutant, ...]] = (
         "consensus/raft/replication.py",
         "    if state.transfer is not None:\n        return Why.TRANSFERRING",
         "    if False:\n        return Why.TRANSFERRING",
-        STORIES,
+        TOLD,
         promises=("P54",),
     ),
     Mutant(
@@ -23,7 +22,7 @@ TRANSFERS: Final[tuple[Mutant, ...]] = (
         TRANSFER,
         "    elif over or state.now_ns >= transfer.until_ns:",
         "    elif over:",
-        STORIES,
+        TOLD,
         promises=("P54",),
     ),
     Mutant(
@@ -31,7 +30,7 @@ TRANSFERS: Final[tuple[Mutant, ...]] = (
         TRANSFER,
         "    if state.progress[peer].match == state.log.last_index:",
         "    if True:",
-        STORIES,
+        TOLD,
         promises=("P54",),
     ),
     Mutant(
@@ -39,14 +38,13 @@ TRANSFERS: Final[tuple[Mutant, ...]] = (
         TRANSFER,
         "    return None if to in state.membership.electable else Why.INVALID",
         "    return None",
-        STORIES,
     ),
     Mutant(
         "who was asked to take over is refused like anybody",
         "consensus/raft/election.py",
         "        campaign(state, handed_over=True)",
         "        campaign(state, handed_over=False)",
-        STORIES,
+        TOLD,
         promises=("P53", "P54"),
     ),
     Mutant(
@@ -54,7 +52,7 @@ TRANSFERS: Final[tuple[Mutant, ...]] = (
         TRANSFER,
         "        state.preemption_ns = state.now_ns + state.timing.preemption_delay_ns\n",
         "",
-        STORIES,
+        TOLD,
         promises=("P43",),
     ),
     Mutant(
@@ -62,7 +60,7 @@ TRANSFERS: Final[tuple[Mutant, ...]] = (
         TRANSFER,
         "        and progress.match >= state.commit\n",
         "",
-        STORIES,
+        TOLD,
         promises=("P43",),
     ),
 )
