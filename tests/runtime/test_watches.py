@@ -123,3 +123,19 @@ async def test_the_end_reaches_every_watch() -> None:
         await task
     with pytest.raises(WatchLost, match="stopped"):
         await anext(hub.watch(b"k", None, Revision(0)))
+
+
+async def test_a_watch_that_cannot_learn_of_changes_ends() -> None:
+    """P38: a voter that hears no leader says so to whoever watches it, and takes new watches."""
+    all_watches = Watches(Past())
+    watch = aiter(all_watches.watch(b"a", None, Revision(1)))
+    waiting = asyncio.ensure_future(anext(watch))
+    await asyncio.sleep(0)
+    all_watches.lose()
+    with pytest.raises(WatchLost):
+        await waiting
+    assert all_watches.count == 0
+    again = asyncio.ensure_future(anext(aiter(all_watches.watch(b"a", None, Revision(1)))))
+    await asyncio.sleep(0)
+    assert all_watches.count == 1
+    again.cancel()

@@ -16,7 +16,7 @@ from incumbent.errors import InvariantViolated
 from incumbent.sim import soak as soaking
 from incumbent.sim.chaos import KINDS_MIN, Chaos
 from incumbent.sim.command import main
-from incumbent.sim.course import Course
+from incumbent.sim.course import Course, Gear
 from incumbent.sim.network import MS, Topology
 from incumbent.sim.plans import PLANS, STRIKES
 from incumbent.sim.run import Report, build, failure_of, run
@@ -173,8 +173,9 @@ def test_a_soak_resumes_and_says_when_it_was_last_clean(
     monkeypatch.setattr(soaking, "CHUNK", 2)
     ran: list[int] = []
 
-    def chunk(first: int, *, jobs: int) -> Summary:
+    def chunk(first: int, *, jobs: int, gear: Gear) -> Summary:
         ran.append(first)
+        assert gear is Gear.FAST
         return run_batch([Course(seed=first, events=200 * jobs), Course(seed=first + 1, events=200)])
 
     monkeypatch.setattr(soaking, "chunk", chunk)

@@ -12,12 +12,12 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
-from incumbent.consensus.api import Leadership, Message, Note, Record
-from incumbent.errors import EngineUnavailable, invariant
+from incumbent.consensus.api import Leadership, MembershipChange, Message, Note, Record
+from incumbent.errors import EngineUnavailable, WatchLost, invariant
 from incumbent.ids import LeaseId, NodeId, RequestId, Revision
 from incumbent.kv.api import NO_LEASE, Command, Query
 from incumbent.node.api import Applied, NodeStatus, Outcome, Refused, RefusedReason, Unknown
@@ -28,6 +28,8 @@ from incumbent.runtime.watches import Watches
 
 INBOX_MAX: Final = 8192
 """Events waiting to be stepped. Messages beyond it are dropped (Raft repairs), requests refused."""
+LEADERLESS_NS_MAX: Final = 2_000_000_000
+"""A voter that has heard no leader for so long ends its watches: it does not learn what changes (P38)."""
 DISK_CLOSE_TIMEOUT_S: Final = 5.0
 """How long a driver that ends waits for a disk that does not answer."""
 
@@ -44,8 +46,15 @@ class Driver:
     """Owns `node` and `storage`, and `transport`'s callbacks. Single-threaded but for the disk."""
 
     def __init__(
-        self, node: Node, storage: Storage, transport: Transport, clock: Clock, notes: Notes | None = None
+        self,
+        node: Node,
+        storage: Storage,
+        transport: Transport,
+        clock: Clock,
+        notes: Notes | None = None,
+        disk: Executor | None = None,
     ) -> None:
+        """`disk` is where the storage's calls are made, one after another; by default a thread of its own."""
         status = node.status().replica
         self.leadership = Leadership(status.role, status.term, status.leader, status.serving)
         """The newest that this voter knows; advice for routing, never a proof."""
@@ -65,8 +74,9 @@ class Driver:
         self._dropped: Counter[str] = Counter()
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._led_ns = clock.now_ns()  # when a leader was last known
         self._timer_ns = 0  # the deadline that the timer was armed for
-        self._disk = ThreadPoolExecutor(1, thread_name_prefix="incumbent-disk")
+        self._disk = disk if disk is not None else ThreadPoolExecutor(1, thread_name_prefix="incumbent-disk")
 
     async def run(self) -> None:
         """Drive until `stop()`, cancellation, or the first error, which is raised: StorageFailed,
@@ -102,13 +112,24 @@ class Driver:
         """Extend a lease by its full ttl, counted from when the leader takes this request."""
         return self._ask(lambda request, now_ns: self._node.renew(request, lease, now_ns))
 
+    def change_membership(self, change: MembershipChange) -> asyncio.Future[Outcome]:
+        """Change who votes. Done once it is agreed on; it completes by itself."""
+        return self._ask(lambda request, now_ns: self._node.change_membership(request, change, now_ns))
+
+    def transfer(self, to: NodeId) -> asyncio.Future[Outcome]:
+        """Hand leadership over. Done once `to` leads."""
+        return self._ask(lambda request, now_ns: self._node.transfer(request, to, now_ns))
+
     # notifications
 
     def watch(self, key: bytes, end: bytes | None, after: Revision) -> AsyncIterator[None]:
         """Wake-ups for changes in a key range after a revision, on THIS voter's machine; merged, never missed.
 
-        Raises WatchLost when that history is compacted or the driver ends, Overloaded beyond `WATCHES_MAX`.
+        Raises WatchLost when that history is compacted, no leader was heard for `LEADERLESS_NS_MAX`, this voter is a witness
+        or the driver ends; Overloaded beyond `WATCHES_MAX`.
         """
+        if self.me in self._node.standing().membership.witnesses:
+            raise WatchLost("a witness has no data that could change")
         return self._watches.watch(key, end, after)
 
     async def leadership_changed(self) -> None:
@@ -146,6 +167,15 @@ class Driver:
         now_ns = self._clock.now_ns()
         if now_ns >= self._node.deadline_ns:
             self._node.deadline_passed(now_ns)
+            self._lose_blind_watches(now_ns)
+
+    def _lose_blind_watches(self, now_ns: int) -> None:
+        """Whoever watches a voter that is cut off, or was removed, would wait for ever."""
+        standing = self._node.standing()
+        if standing.leader is not None:
+            self._led_ns = now_ns
+        if now_ns - self._led_ns > LEADERLESS_NS_MAX:
+            self._watches.lose()
 
     async def _sleep(self) -> None:
         """Until something arrives, the deadline is reached, or the disk has answered."""

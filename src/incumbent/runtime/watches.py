@@ -28,6 +28,7 @@ class _Watch:
     end: bytes | None
     after: Revision
     woken: asyncio.Event = field(default_factory=asyncio.Event)
+    lost: bool = False
 
     def covers(self, change: Change) -> bool:
         if change.revision <= self.after:
@@ -67,6 +68,8 @@ class Watches:
                     raise WatchLost("this voter has stopped")
                 await watch.woken.wait()
                 watch.woken.clear()
+                if watch.lost:
+                    raise WatchLost("this voter hears no leader, so it does not learn what changes")
                 if not self._ended:
                     yield None
         finally:
@@ -83,6 +86,12 @@ class Watches:
     def wake_all(self) -> None:
         """The machine was reset to a snapshot: nobody can say what changed."""
         for watch in self._watches:
+            watch.woken.set()
+
+    def lose(self) -> None:
+        """Nobody can say any more what changes: every watch ends with WatchLost. New ones may come."""
+        for watch in self._watches:
+            watch.lost = True
             watch.woken.set()
 
     def end(self) -> None:

@@ -36,6 +36,7 @@ def simulate(options: argparse.Namespace) -> int:
                 plan=options.faults,
                 topology=options.topology,
                 skipped=options.skip,
+                gear=options.gear,
             )
 
     if options.trace:

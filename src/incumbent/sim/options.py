@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from incumbent.sim.course import EVENTS_DEFAULT, NODES_DEFAULT
+from incumbent.sim.course import EVENTS_DEFAULT, NODES_DEFAULT, Gear
 from incumbent.sim.network import Topology
 from incumbent.sim.plans import PLANS
 
@@ -27,6 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=tuple(Topology),
         default=Topology.LAN,
         help="where the voters are (lan)",
+    )
+    parser.add_argument(
+        "--gear",
+        type=Gear,
+        choices=tuple(Gear),
+        default=Gear.FAST,
+        help="fast: pure nodes; whole: real drivers, engines and leadership code (fast)",
     )
     parser.add_argument("--jobs", type=_positive, default=1, metavar="J", help="processes (1)")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")

@@ -1,4 +1,4 @@
-"""One seed's run in the fast gear: everything goes wrong for a while, then nothing does, and progress is demanded."""
+"""One seed's run, in either gear: everything goes wrong for a while, then nothing does, and progress is demanded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from incumbent.errors import InvariantViolated, invariant
 from incumbent.kv.api import Put, Query, Range
 from incumbent.node.api import Done, Outcome
 from incumbent.sim.chaos import Chaos, choose, setting
-from incumbent.sim.course import Course
+from incumbent.sim.course import Course, Gear
 from incumbent.sim.histories import check_linearizable
 from incumbent.sim.kernel import START_NS
 from incumbent.sim.network import MS
@@ -56,8 +56,16 @@ def build(course: Course, *, trace: bool = False) -> tuple[World, Chaos]:
         trace=trace,
         events_max=course.events + HEALING_EVENTS_PER_VOTER * course.nodes,
     )
-    world = World(made)
+    world = _kind_of_world(course.gear)(made)
     return world, Chaos(world, kinds, course.skipped)
+
+
+def _kind_of_world(gear: Gear) -> type[World]:
+    if gear is Gear.FAST:
+        return World
+    from incumbent.sim.whole.world import WholeWorld
+
+    return WholeWorld
 
 
 def run(course: Course, *, trace: bool = False) -> Report:
@@ -72,16 +80,19 @@ def run(course: Course, *, trace: bool = False) -> Report:
         world.at_rest()
         chaos.stop()
         _demand_progress(world)
+        world.demand_more()
         check_linearizable(world.calls())
     except Exception as error:
         if world.trace is not None:
             error.add_note("\n".join(world.trace.lines))
         error.add_note(f"replay: {course.command()}")
         raise
-    return _report(course, world, chaos)
+    finally:
+        world.close()
+    return _report_of(course, world, chaos)
 
 
-def _report(course: Course, world: World, chaos: Chaos) -> Report:
+def _report_of(course: Course, world: World, chaos: Chaos) -> Report:
     return Report(
         course=course,
         events=world.kernel.events,

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from incumbent.sim.course import Course
+from incumbent.sim.course import Course, Gear
 from incumbent.sim.survey import Summary, from_json, survey, to_json
 
 SEEDS_DEFAULT: Final = 100_000
@@ -35,24 +35,24 @@ def source_hash() -> str:
     return digest.hexdigest()[:12]
 
 
-def chunk(first: int, *, jobs: int) -> Summary:
+def chunk(first: int, *, jobs: int, gear: Gear = Gear.FAST) -> Summary:
     def courses() -> Iterator[Course]:
         for seed in range(first, first + CHUNK):
-            yield Course(seed=seed)
+            yield Course(seed=seed, gear=gear)
 
     return survey(courses(), jobs=jobs)
 
 
-def soak(directory: Path, seeds: int, *, jobs: int) -> Summary:
+def soak(directory: Path, seeds: int, *, jobs: int, gear: Gear = Gear.FAST) -> Summary:
     """Run what is not there yet of `seeds` seeds, chunk by chunk, and give the sum."""
     directory.mkdir(parents=True, exist_ok=True)
     whole = Summary()
     for first in range(0, seeds, CHUNK):
-        path = directory / f"seeds-{first:07d}.json"
+        path = directory / f"{gear}-{first:07d}.json"
         if path.exists():
             whole.merge(from_json(json.loads(path.read_text())))
             continue
-        done = chunk(first, jobs=jobs)
+        done = chunk(first, jobs=jobs, gear=gear)
         unfinished = path.with_suffix(".new")
         unfinished.write_text(json.dumps(to_json(done)))
         unfinished.rename(path)
@@ -64,12 +64,15 @@ def soak(directory: Path, seeds: int, *, jobs: int) -> Summary:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m incumbent.sim.soak", description=__doc__)
     parser.add_argument("--seeds", type=int, default=SEEDS_DEFAULT, help=f"how many ({SEEDS_DEFAULT})")
+    parser.add_argument(
+        "--gear", type=Gear, choices=tuple(Gear), default=Gear.FAST, help="as of simulate (fast)"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="processes (1)")
     parser.add_argument("--dir", type=Path, default=Path(".cache/soak"), help="where chunks are kept")
     options = parser.parse_args(arguments)
     source = source_hash()
-    whole = soak(options.dir / source, options.seeds, jobs=options.jobs)
-    stamp = options.dir / "last-clean.txt"
+    whole = soak(options.dir / source, options.seeds, jobs=options.jobs, gear=options.gear)
+    stamp = options.dir / f"last-clean-{options.gear}.txt"
     sys.stdout.write(json.dumps(whole.as_json("all"), indent=2) + "\n")
     if whole.broken:
         sys.stdout.write("not clean\n")

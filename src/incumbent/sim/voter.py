@@ -77,6 +77,11 @@ class Voter:
         self._backlog: list[tuple[Callable[..., None], tuple[object, ...]]] = []
         self._alarm_ns: int | None = None  # the earliest alarm that is set, in the kernel's time
 
+    @property
+    def lives(self) -> int:
+        """Rises with every start and crash."""
+        return self._life
+
     # --- time ----------------------------------------------------------------------------------------------------
 
     def now_ns(self) -> int:
@@ -171,16 +176,20 @@ class Voter:
         assert self.node is not None
         return self.node
 
-    def _ring(self, life: int) -> None:
-        if life != self._life or self.node is None:
-            return
+    def _ring(self, life: int, at_ns: int) -> None:
+        if life != self._life or self.node is None or at_ns != self._alarm_ns:
+            return  # of an earlier life, or an earlier alarm took its place
         self._alarm_ns = None
         if self.paused:
-            self._backlog.append((self._ring, (life,)))
-            return
+            self._backlog.append((self._wake, ()))
+        else:
+            self._wake()
+
+    def _wake(self) -> None:
         now_ns = self.now_ns()
-        if now_ns >= self.node.deadline_ns:
-            self.node.deadline_passed(now_ns)
+        node = self._running()
+        if now_ns >= node.deadline_ns:
+            node.deadline_passed(now_ns)
             self._host.watcher.stepped(self, None)
             self._pump()
         else:
@@ -194,7 +203,7 @@ class Voter:
         at_ns = kernel.now_ns + max(0, delay_ns)
         if self._alarm_ns is None or at_ns < self._alarm_ns:
             self._alarm_ns = at_ns
-            kernel.after(delay_ns, self._ring, self._life)
+            kernel.after(delay_ns, self._ring, self._life, at_ns)
 
     # --- the driver's duties -------------------------------------------------------------------------------------
 

@@ -104,7 +104,7 @@ class World:
         )
         for number, name in enumerate(self.names):
             priority = setting.priorities[number] if number < len(setting.priorities) else 0
-            self.voters[name] = Voter(number, name, host, priority=priority)
+            self.voters[name] = self.make_voter(number, name, host, priority)
         for voter in self.voters.values():
             voter.start()
         self.clients = [
@@ -123,6 +123,9 @@ class World:
             )
             for number in range(1, setting.candidates + 1)
         ]
+
+    def make_voter(self, number: int, name: NodeId, host: Host, priority: int) -> Voter:
+        return Voter(number, name, host, priority=priority)
 
     # --- what voters stand on ------------------------------------------------------------------------------------
 
@@ -263,6 +266,10 @@ class World:
             self._serves(voter)
         if self.trace is not None:
             self.trace.advanced(voter, before, applied)
+        self.answered(applied)
+
+    def answered(self, applied: Applied) -> None:
+        """Who asked is told."""
         for request, outcome in applied.outcomes:
             self.requests.ended(request, outcome)
 
@@ -282,6 +289,12 @@ class World:
         asking: Sequence[Client | Retrier | Candidate] = (*self.clients, *self.retriers, *self.candidates)
         for one in asking:
             one.over = True
+
+    def demand_more(self) -> None:
+        """What else is demanded once everything is healed and everyone has caught up."""
+
+    def close(self) -> None:
+        """The world ends."""
 
     def at_rest(self) -> None:
         """What is too costly to be looked at after every step."""

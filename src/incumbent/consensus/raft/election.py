@@ -34,6 +34,7 @@ def on_election_timeout(state: State) -> None:
     hinted = state.hint_retries > 0
     _set_timer(state, _parking_ns(state))
     if not state.electable:
+        state.forget_leader()  # a learner, or whoever was removed, only says what it knows
         return
     state.note(Code.CAMPAIGN_HINT if hinted else Code.CAMPAIGN_TIMEOUT, last=state.log.last_index)
     state.become_pre_candidate()
