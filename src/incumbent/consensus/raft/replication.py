@@ -74,16 +74,19 @@ def replicate(state: State) -> None:
 
 
 def _sendable(state: State, peer: NodeId) -> Index:
-    """Everything may leave before it is durable here, except to a witness: it must not know of more than somebody has on disk
-    who may lead, or nobody whom it would vote for could be elected after a crash. And nothing before it certainly is one:
-    were that overwritten, a log without data would stay with somebody who may lead."""
-    membership = state.membership
-    if peer not in membership.witnesses:
+    """Everything may leave before it is durable here, except to a witness. It must not know of more than who may lead, or
+    nobody whom it would vote for could be elected: so it is told what is committed, and while that waits for the witness
+    itself, what one of them has on disk. And nothing before it certainly is a witness: were that overwritten, a log without
+    data would stay with somebody who may lead."""
+    if peer not in state.membership.witnesses:
         return state.log.last_index
     if peer not in state.settled.witnesses:
         return Index(0)
-    durable = [state.progress[voter].match for voter in membership.electable if voter != state.me]
-    if state.me in membership.electable:
+    if membership.data_voters_suffice(state):
+        return state.commit
+    electable = state.membership.electable
+    durable = [state.progress[voter].match for voter in electable if voter != state.me]
+    if state.me in electable:
         durable.append(state.log.stable)
     return max(durable)
 
