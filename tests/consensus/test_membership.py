@@ -6,7 +6,15 @@ import pytest
 
 from incumbent.consensus.api import DeadlinePassed, Membership, Received, Role
 from incumbent.consensus.quorum import Outcome, outcome, reached
-from incumbent.consensus.raft.messages import Append, AppendReply, PreVote, PreVoteReply, Vote, VoteReply
+from incumbent.consensus.raft.messages import (
+    Append,
+    AppendReply,
+    Heartbeat,
+    PreVote,
+    PreVoteReply,
+    Vote,
+    VoteReply,
+)
 from incumbent.consensus.raft.notes import Code
 from incumbent.consensus.raft.progress import Mode
 from incumbent.ids import Index, NodeId, Term
@@ -318,6 +326,20 @@ def test_whoever_holds_the_last_membership_alone_can_still_be_elected() -> None:
     assert story["b"].membership == Membership(ids("bc"))
     assert story["a"].noted(Code.REMOVED) == 1
     assert not story["a"].state.electable
+
+
+def test_a_read_ends_also_when_only_the_change_made_its_answers_enough() -> None:
+    """P57: nobody is left who could answer once more."""
+    story = Script("ab")
+    story.elect("a")
+    story.beat("a")
+    read = story.read("a")
+    story.take(kind=Heartbeat)
+    story.change("a", "a")
+    story.settle()
+    assert story["a"].membership == Membership(ids("a"))
+    story.live(3)
+    assert [ready.request for ready in story["a"].reads] == [read]
 
 
 def test_an_answer_from_before_it_was_removed_is_none_to_what_it_is_sent_as_a_newcomer() -> None:

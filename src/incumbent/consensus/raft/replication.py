@@ -92,10 +92,11 @@ def _sendable(state: State, peer: NodeId) -> Index:
 
 
 def begin_read_round(state: State) -> None:
-    """Put what waits into a round, once the own term has committed (before that the commit index may be too old)."""
+    """Put what waits into a round, once the own term has committed (before that the commit index may be too old). And look
+    at those that are open: a new membership may be content with answers that came before it."""
     if state.commit >= state.term_start and state.reads.begin(state.me, state.commit):
         _beat(state)
-        state.out.reads.extend(state.reads.confirmed(state.membership))
+    state.out.reads.extend(state.reads.confirmed(state.membership))
 
 
 def on_heartbeat_timeout(state: State) -> None:
