@@ -42,6 +42,9 @@ mutants: setup  ## plant every fault of the catalogue in a copy and show that so
 soak: setup  ## 100,000 seeds of the simulator, in chunks that resume; says when it was last clean
 	$(BIN)/python -m incumbent.sim.soak $(ARGS)
 
+explore: setup  ## every world that three voters can get into, within bounds: ARGS="--terms 2 --campaigns 2 --states 5000000"
+	$(BIN)/python -m incumbent.sim.explore $(ARGS)
+
 lock: setup  ## resolve the dependencies anew
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --quiet --group dev --all-extras --universal --python-version 3.11 --upgrade \
