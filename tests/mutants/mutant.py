@@ -72,7 +72,7 @@ class Suite:
     ids: tuple[str, ...]
 
     def commands(self) -> Iterator[Command]:
-        yield ("pytest", "-q", "-x", "-p", "no:cacheprovider", *self.ids)
+        yield ("pytest", "-q", "-x", "-p", "no:cacheprovider", "--hypothesis-seed=0", *self.ids)
 
     def finding(self, output: str) -> Finding:
         failed = re.search(r"^(?:FAILED|ERROR) (\S+)", output, flags=re.MULTILINE)

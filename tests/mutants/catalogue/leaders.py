@@ -71,7 +71,7 @@ LEADERS: Final[tuple[Mutant, ...]] = (
         TENURE,
         "            if now_ns >= self.deadline_ns:\n                self._finish(self._lease.why_over(now_ns), now_ns)",
         "            if False:\n                self._finish(self._lease.why_over(now_ns), now_ns)",
-        (suite(LOSING, OF_TENURE),),
+        (suite(OF_TENURE),),
         promises=("P11", "P28"),
     ),
     Mutant(
@@ -172,14 +172,6 @@ LEADERS: Final[tuple[Mutant, ...]] = (
         "    def _when_over(self) -> None:\n        self._tell_end()",
         (suite(LOSING),),
         promises=("P27",),
-    ),
-    Mutant(
-        "a thread that asks is told what was true before",
-        TERM,
-        "            answer = act(self._clock.now_ns())",
-        "            answer = act(0)",
-        (suite("tests/leadership/test_real_time.py"),),
-        promises=("P28",),
     ),
     Mutant(
         "closing does not end the terms",

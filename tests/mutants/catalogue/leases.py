@@ -9,7 +9,9 @@ from tests.mutants.mutant import WORLDS, Mutant, suite
 NODE: Final = "node/node.py"
 DEADLINES: Final = "node/leases.py"
 MACHINE: Final = "kv/machine.py"
-NODES: Final = (suite("tests/node", "tests/kv"),)
+OF_NODE: Final = (suite("tests/node/test_node.py"),)
+OF_CHECKPOINTS: Final = (suite("tests/node/test_checkpoints.py"),)
+OF_MACHINE: Final = (suite("tests/kv/test_machine.py", "tests/kv/test_sessions.py"),)
 
 LEASES: Final[tuple[Mutant, ...]] = (
     Mutant(
@@ -17,7 +19,7 @@ LEASES: Final[tuple[Mutant, ...]] = (
         DEADLINES,
         "            self._live[lease] = _Live(ttl_ns, now_ns + left_ns, checkpoint_ns,",
         "            self._live[lease] = _Live(ttl_ns, now_ns + left_ns // 4, checkpoint_ns,",
-        (*WORLDS, *NODES),
+        (*WORLDS, *OF_NODE),
         promises=("P59",),
     ),
     Mutant(
@@ -25,7 +27,7 @@ LEASES: Final[tuple[Mutant, ...]] = (
         DEADLINES,
         "                due.left_ns.append((lease, left_ns))",
         "                due.left_ns.append((lease, live.ttl_ns))",
-        NODES,
+        OF_CHECKPOINTS,
         promises=("P59",),
     ),
     Mutant(
@@ -33,7 +35,7 @@ LEASES: Final[tuple[Mutant, ...]] = (
         NODE,
         "        elif self._leases.checkpointed(renewal.lease):",
         "        elif False:",
-        NODES,
+        OF_CHECKPOINTS,
         promises=("P59",),
     ),
     Mutant(
@@ -41,7 +43,7 @@ LEASES: Final[tuple[Mutant, ...]] = (
         MACHINE,
         "        if not own:\n            return Code.EXPIRE_STALE",
         "        if False:\n            return Code.EXPIRE_STALE",
-        NODES,
+        OF_MACHINE,
         promises=("P59",),
     ),
     Mutant(
@@ -49,7 +51,7 @@ LEASES: Final[tuple[Mutant, ...]] = (
         MACHINE,
         "self._end(lease) if proposed == term else Code.EXPIRE_STALE",
         "self._end(lease)",
-        NODES,
+        OF_MACHINE,
         promises=("P58",),
     ),
     Mutant(
@@ -57,7 +59,7 @@ LEASES: Final[tuple[Mutant, ...]] = (
         NODE,
         "        if isinstance(command, LeaseExpire | LeaseCheckpoint):",
         "        if False:",
-        NODES,
+        OF_NODE,
         promises=("P58",),
     ),
     Mutant(
@@ -65,7 +67,7 @@ LEASES: Final[tuple[Mutant, ...]] = (
         NODE,
         "        elif self._leases.expiring(renewal.lease):",
         "        elif False:",
-        NODES,
+        OF_NODE,
         promises=("P58",),
     ),
     Mutant(
@@ -73,7 +75,7 @@ LEASES: Final[tuple[Mutant, ...]] = (
         NODE,
         "            elif read.lease != NO_LEASE and self._leases.expiring(read.lease):",
         "            elif False:",
-        NODES,
+        OF_NODE,
         promises=("P58",),
     ),
     Mutant(
@@ -81,7 +83,7 @@ LEASES: Final[tuple[Mutant, ...]] = (
         DEADLINES,
         "        self._live.pop(lease, None)\n\n    def expired",
         "        self._live.pop(lease, None)\n        self._expiring.discard(lease)\n\n    def expired",
-        NODES,
+        OF_NODE,
         promises=("P58",),
     ),
     Mutant(
@@ -89,7 +91,7 @@ LEASES: Final[tuple[Mutant, ...]] = (
         DEADLINES,
         "            if live is None or lease in self._held or lease in self._expiring:",
         "            if live is None or lease in self._expiring:",
-        NODES,
+        (*WORLDS, *OF_NODE),
         promises=("P58",),
     ),
     Mutant(
@@ -97,7 +99,7 @@ LEASES: Final[tuple[Mutant, ...]] = (
         NODE,
         "self._replica.step(ReadRequested(own), self._flight.rounds[own][-1].received_ns)",
         "self._flight.confirmed.append((Index(0), self._flight.rounds.pop(own)))",
-        NODES,
+        OF_NODE,
         promises=("P58",),
     ),
     Mutant(
@@ -105,7 +107,7 @@ LEASES: Final[tuple[Mutant, ...]] = (
         NODE,
         "        if not self._leadership.serving:\n            outcome: Outcome = self._not_leader()",
         "        if False:\n            outcome: Outcome = self._not_leader()",
-        NODES,
+        OF_CHECKPOINTS,
         promises=("P58",),
     ),
     Mutant(
@@ -113,6 +115,6 @@ LEASES: Final[tuple[Mutant, ...]] = (
         MACHINE,
         "        for key in sorted(held.keys):",
         "        for key in ():",
-        NODES,
+        (*WORLDS, *OF_MACHINE),
     ),
 )

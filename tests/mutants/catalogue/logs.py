@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.mutants.mutant import TOLD, WORLDS, Mutant, suite
+from tests.mutants.mutant import TOLD, Mutant, suite
 
 REPLICATION: Final = "consensus/raft/replication.py"
 LOG: Final = "consensus/log.py"
@@ -37,7 +37,7 @@ LOGS: Final[tuple[Mutant, ...]] = (
         REPLICATION,
         "min(message.commit, last_new)",
         "min(message.commit, log.last_index)",
-        (*WORLDS, suite(PAPER)),
+        (suite(PAPER),),
     ),
     Mutant(
         "a follower acknowledges its whole log",

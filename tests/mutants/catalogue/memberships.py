@@ -24,6 +24,7 @@ MEMBERSHIPS: Final[tuple[Mutant, ...]] = (
         QUORUM,
         "    return min(value, _reached(membership.outgoing, values)) if membership.outgoing else value",
         "    return value",
+        TOLD,
         promises=("P57",),
     ),
     Mutant(

@@ -42,7 +42,7 @@ READS: Final[tuple[Mutant, ...]] = (
         "node/node.py",
         "            if index > applied:\n                self._flight.readable",
         "            if False:\n                self._flight.readable",
-        (suite("tests/node"),),
+        (suite("tests/node/test_requests.py"),),
     ),
     Mutant(
         "reads of a lost leadership stay silent",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.mutants.mutant import Mutant, suite
+from tests.mutants.mutant import WORLDS, Mutant, suite
 
 MACHINE: Final = "kv/machine.py"
-NODES: Final = (suite("tests/kv", "tests/node"),)
+OF_SESSIONS: Final = (suite("tests/kv/test_sessions.py"),)
+OF_NODE: Final = (suite("tests/node/test_requests.py"),)
 
 REQUESTS: Final[tuple[Mutant, ...]] = (
     Mutant(
@@ -15,7 +16,7 @@ REQUESTS: Final[tuple[Mutant, ...]] = (
         MACHINE,
         "        if known is not None or once.sequence <= session.settled:",
         "        if False:",
-        NODES,
+        (*WORLDS, *OF_SESSIONS),
         promises=("P3",),
     ),
     Mutant(
@@ -23,7 +24,7 @@ REQUESTS: Final[tuple[Mutant, ...]] = (
         MACHINE,
         "        if known is not None or once.sequence <= session.settled:",
         "        if known is not None:",
-        NODES,
+        OF_SESSIONS,
         promises=("P3",),
     ),
     Mutant(
@@ -31,7 +32,7 @@ REQUESTS: Final[tuple[Mutant, ...]] = (
         MACHINE,
         "                    dict(one.answers),",
         "                    {},",
-        NODES,
+        (*WORLDS, *OF_SESSIONS),
         promises=("P3",),
     ),
     Mutant(
@@ -39,13 +40,13 @@ REQUESTS: Final[tuple[Mutant, ...]] = (
         "node/node.py",
         "            elif committed.term == term:",
         "            elif True:",
-        NODES,
+        OF_NODE,
     ),
     Mutant(
         "proposals of a lost leadership are said to be refused",
         "node/node.py",
         "                    self._answer(request, Unknown())",
         "                    self._answer(request, self._not_leader())",
-        NODES,
+        OF_NODE,
     ),
 )

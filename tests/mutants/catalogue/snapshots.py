@@ -7,7 +7,6 @@ from typing import Final
 from tests.mutants.mutant import TOLD, WORLDS, Mutant, suite
 
 RAFT: Final = "consensus/raft/snapshots.py"
-LAB: Final = (*WORLDS, suite("tests/consensus"))
 
 SNAPSHOTS: Final[tuple[Mutant, ...]] = (
     Mutant(
@@ -44,7 +43,7 @@ SNAPSHOTS: Final[tuple[Mutant, ...]] = (
         RAFT,
         "    if zlib.crc32(incoming.state) != message.state_crc:",
         "    if False:",
-        LAB,
+        (suite("tests/consensus/test_snapshots.py"),),
     ),
     Mutant(
         "a piece is put wherever the last one ended",
