@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.report import case, parser, percentile, show  # noqa: E402  - the path comes first
+
 from incumbent.sim.course import Course  # noqa: E402
 from incumbent.sim.run import run  # noqa: E402
 
