@@ -170,6 +170,15 @@ def a_leader_lacks_what_is_committed(h: History) -> None:
     h.leads(C, 2)
 
 
+def a_late_leader_lacks_what_a_later_term_committed(h: History) -> None:
+    """Entry 1 is of term 1 and was committed in term 3: a leader of term 2 need not have it, one of term 4 must."""
+    h.is_now(A, term=Term(3))
+    for me in (A, B):
+        h.writes(me, e(1, 1))
+    h.applies(A, 1, 1)
+    h.leads(C, 4 if h.bad else 2)
+
+
 def a_committed_entry_is_cut(h: History) -> None:
     h.writes(A, e(1, 1))
     h.writes(A, e(2, 1))
@@ -292,6 +301,7 @@ BROKEN: dict[str, tuple[Callable[[History], None], str]] = {
     "commit of an older term": (commit_of_an_older_term, "commit_rule"),
     "commit with one half": (commit_with_one_half, "commit_rule"),
     "a leader lacks what is committed": (a_leader_lacks_what_is_committed, "leader_completeness"),
+    "a late leader": (a_late_leader_lacks_what_a_later_term_committed, "leader_completeness"),
     "a committed entry is cut": (a_committed_entry_is_cut, "quorum_log"),
     "a newer log lacks the committed": (a_newer_log_lacks_the_committed, "uptodate_correct"),
     "two votes": (two_votes, "vote_once"),

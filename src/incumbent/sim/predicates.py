@@ -85,6 +85,9 @@ class Committed(Predicate):
 
     def __init__(self, voters: Voters) -> None:
         self.entries: list[Entry] = []  # index 1 first
+        self.known_in: list[
+            Term
+        ] = []  # the term in which somebody first applied each; it was committed by then
         self._voters = voters
         self._revisions: dict[int, int] = {}  # of the machine after an index
         self._bare: set[int] = set()  # of `entries`: known from a witness only, so without data
@@ -112,6 +115,7 @@ class Committed(Predicate):
             bare = voter.me in self._witnesses(voter)
             if index > len(known):
                 known.append(entry)
+                self.known_in.append(voter.standing.term if voter.standing is not None else entry.term)
                 if bare:
                     self._bare.add(index)
                 continue
@@ -156,7 +160,8 @@ class LogMatching(Predicate):
 
 
 class LeaderCompleteness(Predicate):
-    """What was committed in earlier terms is in the log of every later leader."""
+    """What was committed in earlier terms is in the log of every later leader. An entry may be much older than the term in
+    which it was committed, and a leader may come to know late that it leads: so it is that term that counts."""
 
     def __init__(self, committed: Committed) -> None:
         self._committed = committed
@@ -165,7 +170,9 @@ class LeaderCompleteness(Predicate):
         if now.role is not Role.LEADER or (before.role is Role.LEADER and before.term == now.term):
             return
         # By log matching the last one stands for all. A leader's vote is durable, and what was in its log before.
-        last = next((e for e in reversed(self._committed.entries) if e.term < now.term), None)
+        known_in = self._committed.known_in
+        index = next((n for n in range(len(known_in), 0, -1) if known_in[n - 1] < now.term), 0)
+        last = self._committed.entries[index - 1] if index else None
         invariant(
             last is None or voter.disk.holds(last.index, last.term),
             "leader_completeness: a leader lacks what is committed",
