@@ -106,24 +106,14 @@ class SimDeadlines:
         callback()
 
 
-class _JumpingSelector(selectors.BaseSelector):
-    """Never sleeps: where the loop would wait for a timer, the clock jumps to it."""
+class PolledSelector(selectors.BaseSelector):
+    """Looks and never waits. What to do where the loop would wait is for the subclass to say."""
 
-    def __init__(self, clock: SimClock) -> None:
+    def __init__(self) -> None:
         self._real = selectors.DefaultSelector()
-        self._clock = clock
-        self._end_ns = clock.now_ns() + round(VIRTUAL_S_MAX * NS_PER_S)
 
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready = self._real.select(0)
-        if ready or (timeout is not None and timeout <= 0):
-            return ready
-        if timeout is None:
-            raise Stuck("nothing can run, and no timer is set")
-        if self._clock.now_ns() > self._end_ns:
-            raise Stuck(f"the story is not over after {VIRTUAL_S_MAX} s of virtual time")
-        self._clock.advance(timeout)
-        return []
+    def poll(self) -> list[tuple[selectors.SelectorKey, int]]:
+        return self._real.select(0)
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         return self._real.register(fileobj, events, data)
@@ -136,6 +126,26 @@ class _JumpingSelector(selectors.BaseSelector):
 
     def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
         return self._real.get_map()
+
+
+class _JumpingSelector(PolledSelector):
+    """Never sleeps: where the loop would wait for a timer, the clock jumps to it."""
+
+    def __init__(self, clock: SimClock) -> None:
+        super().__init__()
+        self._clock = clock
+        self._end_ns = clock.now_ns() + round(VIRTUAL_S_MAX * NS_PER_S)
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = self.poll()
+        if ready or (timeout is not None and timeout <= 0):
+            return ready
+        if timeout is None:
+            raise Stuck("nothing can run, and no timer is set")
+        if self._clock.now_ns() > self._end_ns:
+            raise Stuck(f"the story is not over after {VIRTUAL_S_MAX} s of virtual time")
+        self._clock.advance(timeout)
+        return []
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):

@@ -14,36 +14,25 @@ from collections.abc import Callable, Coroutine, Hashable, Mapping
 from typing import Any, Final
 
 from incumbent.sim.kernel import Kernel
+from incumbent.sim.loop import PolledSelector
 
 NS: Final = 1_000_000_000
 DRAIN_ROUNDS_MAX: Final = 200
 """How often a crashed process is told to end its tasks."""
 
 
-class _Idle(selectors.BaseSelector):
-    """Never waits: where the loop would, it is stopped."""
+class _Idle(PolledSelector):
+    """Where the loop would wait, it is stopped."""
 
     def __init__(self) -> None:
-        self._real = selectors.DefaultSelector()
+        super().__init__()
         self.on_idle: Callable[[float | None], None] = lambda _: None
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready = self._real.select(0)
+        ready = self.poll()
         if not ready and (timeout is None or timeout > 0):
             self.on_idle(timeout)
         return ready
-
-    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
-        return self._real.register(fileobj, events, data)
-
-    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
-        return self._real.unregister(fileobj)
-
-    def close(self) -> None:
-        self._real.close()
-
-    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
-        return self._real.get_map()
 
 
 class ProcessLoop(asyncio.SelectorEventLoop):
