@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.mutants.catalogue import MUTANTS
 from tests.mutants.laboratory import Fate, Verdict, copy_everything, false_alarm, try_to_kill
-from tests.mutants.mutant import Killer, Mutant
+from tests.mutants.mutant import EXPLORER, FIVE, THREE, WHOLE, Killer, Mutant
 from tests.mutants.results import RESULTS, Results
 
 
@@ -83,7 +83,11 @@ def table(verdicts: Sequence[Verdict]) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
     killed = sum(v.fate is Fate.KILLED for v in verdicts)
-    return "\n".join([*lines, f"{killed} of {len(verdicts)} killed"]) + "\n"
+    budget = (
+        f"at most {THREE.budget} seeds of {THREE.nodes} nodes and {FIVE.budget} of {FIVE.nodes}, {WHOLE.budget} of the "
+        f"whole gear, {EXPLORER.states} states of the explorer"
+    )
+    return "\n".join([*lines, f"{killed} of {len(verdicts)} killed; each may cost {budget}"]) + "\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

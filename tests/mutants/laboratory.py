@@ -88,24 +88,22 @@ def false_alarm(killer: Killer, tree: Path) -> str | None:
 
 def run(killer: Killer, home: Path) -> tuple[Fate, Finding]:
     """What one killer says of the source in `home`."""
-    environment = {**os.environ, "PYTHONPATH": str(home / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
-    for command in killer.commands():
-        words = " ".join(command)
-        try:
-            done = subprocess.run(
-                [sys.executable, "-m", *command],
-                cwd=home,
-                env=environment,
-                capture_output=True,
-                text=True,
-                timeout=COMMAND_TIMEOUT_S,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return Fate.NOT_RUN, Finding(f"{words}: no end after {COMMAND_TIMEOUT_S:.0f} s")
-        if done.returncode == RED:
-            return Fate.KILLED, killer.finding(done.stdout)
-        if done.returncode != 0:
-            output = (done.stdout + done.stderr)[-300:]
-            return Fate.NOT_RUN, Finding(f"{words}: exit code {done.returncode}: {output}")
+    words = " ".join(killer.command)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", *killer.command],
+            cwd=home,
+            env={**os.environ, "PYTHONPATH": str(home / "src"), "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Fate.NOT_RUN, Finding(f"{words}: no end after {COMMAND_TIMEOUT_S:.0f} s")
+    if done.returncode == RED:
+        return Fate.KILLED, killer.finding(done.stdout)
+    if done.returncode != 0:
+        output = (done.stdout + done.stderr)[-300:]
+        return Fate.NOT_RUN, Finding(f"{words}: exit code {done.returncode}: {output}")
     return Fate.SURVIVED, Finding("-", killer.budget if isinstance(killer, Seeds) else 0)

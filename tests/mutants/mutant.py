@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Final, NamedTuple, TypeAlias
 
 Command: TypeAlias = tuple[str, ...]
 """After ``python -m``. Exit code 0: all is well; 1: something was found; anything else: it could not run."""
-SEEDS_PER_COMMAND: Final = 20
-"""A command runs all its seeds, also after one that was red; so there are several, and the first red one ends it."""
 
 
 class Finding(NamedTuple):
@@ -28,25 +25,52 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Seeds:
-    """Random worlds of the fast gear, from seed 0 on: at most `budget` of them."""
+    """Random worlds, from seed 0 on: at most `budget` of them."""
 
     reads: ClassVar = "src"  # what it rests on, beside the source
 
     budget: int = 100
     nodes: int = 3
+    gear: str = "fast"
 
-    def commands(self) -> Iterator[Command]:
-        for first in range(0, self.budget, SEEDS_PER_COMMAND):
-            count = min(SEEDS_PER_COMMAND, self.budget - first)
-            numbers = ("--seed", str(first), "--seeds", str(count), "--nodes", str(self.nodes))
-            yield ("incumbent.sim", *numbers, "--no-shrink", "--json")
+    @property
+    def command(self) -> Command:
+        numbers = (
+            "--seed",
+            "0",
+            "--seeds",
+            str(self.budget),
+            "--nodes",
+            str(self.nodes),
+            "--gear",
+            self.gear,
+        )
+        return ("incumbent.sim", *numbers, "--fail-fast", "--no-shrink", "--json")
 
     def finding(self, output: str) -> Finding:
         """The first violation. Not every one is a predicate's: the mutant may simply have raised."""
         first = json.loads(output)["violation_list"][0]
         seed = int(re.findall(r"--seed (\d+)", first["replay"])[0])
-        what = first["what"].partition(" [")[0]  # without the facts
-        return Finding(f"seed {seed} of {self.nodes} nodes: {what}", seed + 1)
+        what = first["what"].splitlines()[0].partition(" [")[0]  # without the facts
+        gear = "" if self.gear == "fast" else f", {self.gear}"
+        return Finding(f"seed {seed} of {self.nodes} nodes{gear}: {what}", seed + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Explorer:
+    """Every world of three voters, breadth first, up to so many."""
+
+    reads: ClassVar = "src"
+
+    states: int = 20_000
+
+    @property
+    def command(self) -> Command:
+        return ("incumbent.sim.explore", "--states", str(self.states))
+
+    def finding(self, output: str) -> Finding:
+        *way, violation = output.strip().splitlines()
+        return Finding(f"explorer, {len(way) - 1} steps: {violation.partition(' [')[0]}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +79,9 @@ class Stories:
 
     reads: ClassVar = "tests/stories"
 
-    def commands(self) -> Iterator[Command]:
-        yield ("incumbent.sim.stories",)
+    @property
+    def command(self) -> Command:
+        return ("incumbent.sim.stories",)
 
     def finding(self, output: str) -> Finding:
         told = re.search(r"^(?:--- )?tests/stories/([\w-]+)\.story", output, flags=re.MULTILINE)
@@ -71,15 +96,16 @@ class Suite:
 
     ids: tuple[str, ...]
 
-    def commands(self) -> Iterator[Command]:
-        yield ("pytest", "-q", "-x", "-p", "no:cacheprovider", "--hypothesis-seed=0", *self.ids)
+    @property
+    def command(self) -> Command:
+        return ("pytest", "-q", "-x", "-p", "no:cacheprovider", "--hypothesis-seed=0", *self.ids)
 
     def finding(self, output: str) -> Finding:
         failed = re.search(r"^(?:FAILED|ERROR) (\S+)", output, flags=re.MULTILINE)
         return Finding(failed[1].rsplit("/", 1)[-1] if failed else "a test")
 
 
-Killer: TypeAlias = Seeds | Stories | Suite
+Killer: TypeAlias = Seeds | Stories | Explorer | Suite
 
 
 def suite(*ids: str) -> Suite:
@@ -88,7 +114,9 @@ def suite(*ids: str) -> Suite:
 
 THREE: Final = Seeds(nodes=3)
 FIVE: Final = Seeds(nodes=5)
+WHOLE: Final = Seeds(budget=40, nodes=3, gear="whole")
 STORIES: Final = Stories()
+EXPLORER: Final = Explorer()
 WORLDS: Final = (THREE, FIVE)
 LABORATORY: Final = (*WORLDS, STORIES)
 """What is tried where nothing else is said."""

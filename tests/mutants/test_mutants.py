@@ -22,7 +22,7 @@ from tests.mutants.laboratory import (
     run,
     try_to_kill,
 )
-from tests.mutants.mutant import Finding, Mutant, Seeds, suite
+from tests.mutants.mutant import Explorer, Finding, Mutant, Seeds, Stories, suite
 
 SLICE = MUTANTS[::4]
 """So many are killed by `make test`; the others by `make mutants`."""
@@ -122,14 +122,24 @@ def test_a_survivor_makes_the_command_fail(monkeypatch: pytest.MonkeyPatch, caps
 
 
 def test_a_red_seed_is_told_with_what_it_says() -> None:
-    red = {"replay": "python -m incumbent.sim --seed 7 --nodes 3", "what": "InvariantViolated: P51 [voter=1]"}
-    finding = Seeds(budget=50).finding(json.dumps({"violation_list": [red]}))
+    red = {
+        "replay": "python -m incumbent.sim --seed 7 --nodes 3",
+        "what": "InvariantViolated: P51 [voter=1]\nand more",
+    }
+    finding = Seeds().finding(json.dumps({"violation_list": [red]}))
     assert finding == Finding("seed 7 of 3 nodes: InvariantViolated: P51", 8)
 
 
-def test_a_budget_of_seeds_is_run_in_blocks() -> None:
-    blocks = [command[2:5:2] for command in Seeds(budget=50).commands()]
-    assert blocks == [("0", "20"), ("20", "20"), ("40", "10")]
+def test_what_the_explorer_found_is_told_with_the_length_of_its_way() -> None:
+    printed = (
+        "9 states, 3 transitions: broken\n  1 a campaigns\n  2 a crashes\nvote_once: two votes [voter='b']\n"
+    )
+    assert Explorer().finding(printed) == Finding("explorer, 2 steps: vote_once: two votes")
+
+
+def test_a_story_that_is_told_otherwise_is_named() -> None:
+    printed = "--- tests/stories/a-late-append.story (expected)\n+++ …\n45 stories, 1 not as expected\n"
+    assert Stories().finding(printed) == Finding("story a-late-append")
 
 
 def test_the_table_has_a_row_for_each() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.mutants.mutant import TOLD, Mutant, suite
+from tests.mutants.mutant import TOLD, WHOLE, Mutant, suite
 
 ELECTION: Final = "consensus/raft/election.py"
 REPLICATION: Final = "consensus/raft/replication.py"
@@ -84,7 +84,7 @@ DISKS: Final[tuple[Mutant, ...]] = (
         "runtime/driver.py",
         "self._transport.send(ready.now)",
         "self._transport.send([*ready.now, *ready.messages])",
-        (suite("tests/runtime/test_driver.py::test_a_vote_leaves_only_after_it_is_durable"),),
+        (WHOLE, suite("tests/runtime/test_driver.py::test_a_vote_leaves_only_after_it_is_durable")),
         promises=("P51",),
     ),
     Mutant(

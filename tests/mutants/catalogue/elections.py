@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.mutants.mutant import TOLD, Mutant
+from tests.mutants.mutant import EXPLORER, TOLD, WORLDS, Mutant
 
 ELECTION: Final = "consensus/raft/election.py"
 REPLICA: Final = "consensus/raft/replica.py"
@@ -88,6 +88,7 @@ ELECTIONS: Final[tuple[Mutant, ...]] = (
         STATE,
         "        self.votes = {}  # the own vote counts once it is durable",
         "        self.votes.pop(self.me, None)",
+        (EXPLORER, *WORLDS),
     ),
     Mutant(
         "the own vote counts before it is durable",

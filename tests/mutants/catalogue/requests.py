@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.mutants.mutant import WORLDS, Mutant, suite
+from tests.mutants.mutant import WHOLE, WORLDS, Mutant, suite
 
 MACHINE: Final = "kv/machine.py"
 OF_SESSIONS: Final = (suite("tests/kv/test_sessions.py"),)
@@ -47,6 +47,6 @@ REQUESTS: Final[tuple[Mutant, ...]] = (
         "node/node.py",
         "                    self._answer(request, Unknown())",
         "                    self._answer(request, self._not_leader())",
-        OF_NODE,
+        (WHOLE, *OF_NODE),
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.mutants.mutant import TOLD, WORLDS, Mutant, suite
+from tests.mutants.mutant import TOLD, WHOLE, WORLDS, Mutant, suite
 
 RAFT: Final = "consensus/raft/snapshots.py"
 
@@ -95,7 +95,7 @@ SNAPSHOTS: Final[tuple[Mutant, ...]] = (
         "node/node.py",
         "            self.machine.restore(ready.install.index, ready.install.state)\n",
         "            self.machine.applied = ready.install.index\n",
-        WORLDS,
+        (*WORLDS, WHOLE),
     ),
     Mutant(
         "the term of the last entry that was forgotten is forgotten too",
