@@ -38,6 +38,7 @@ def slice_of(first: int, count: int) -> list[Course]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_a_slice_of_seeds_is_clean_and_everything_occurs() -> None:
     """P51 to P59, and P8 as far as consensus goes: safety at every step, and progress once a quorum is healed. Every kind
     of fault, every note, leader changes, snapshot installs, joint changes and parked pre-votes occur."""

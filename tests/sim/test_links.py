@@ -104,6 +104,7 @@ def cut_off(number: int, nodes: int, links: Iterable[Link], *, in_flight: bool) 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(200)
 def test_every_directed_matrix_of_three() -> None:
     """All 64: a half-dead switch leaves links that carry one way only (Cloudflare, 2020). Pre-vote, stickiness and
     check-quorum together keep or find a leader that commits, and the term stays calm. P52, P53."""
@@ -115,6 +116,7 @@ def test_every_directed_matrix_of_three() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(200)
 @pytest.mark.parametrize("block", range(8))
 def test_every_symmetric_matrix_of_five(block: int) -> None:
     """All 1,024, from equal logs."""
@@ -131,6 +133,7 @@ def hopeless(world: World) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(200)
 @pytest.mark.parametrize("block", range(8))
 def test_every_symmetric_matrix_of_five_with_writes_on_their_way(block: int) -> None:
     """Where nothing is done although somebody is connected with a quorum, the logs forbid it: that is shown for each, and

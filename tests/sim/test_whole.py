@@ -34,6 +34,7 @@ def courses(first: int, count: int, events: int = 5_000) -> list[Course]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_a_slice_of_seeds_is_clean() -> None:
     """P8, P10, P12, P30, P34, P39, P51 to P59 in real code: leaderships never overlap while clocks keep their bound, tokens rise, the
     resource accepts nothing stale, and after healing somebody is elected and writes."""
@@ -118,6 +119,7 @@ PLANTED: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(200)
 @pytest.mark.parametrize("fault", PLANTED)
 def test_a_planted_fault_turns_a_world_red(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
     plant, says = PLANTED[fault]
