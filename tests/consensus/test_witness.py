@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from incumbent.consensus.api import DeadlinePassed, Membership, Proposed, ReplicaLimits, Role
-from incumbent.consensus.raft.messages import Append, Vote
+from incumbent.consensus.raft.messages import Append, AppendReply, Heartbeat, HeartbeatReply, Vote
 from incumbent.consensus.raft.notes import Code
 from incumbent.ids import RequestId
 from tests.consensus.script import TIMING, Script, ids
@@ -62,6 +62,25 @@ def test_a_witness_counts_once_a_data_voter_is_unreachable() -> None:
     story.live(TIMING.election_timeout_min_ns // TIMING.heartbeat_ns + 2, "ac")
     assert story.role("a") is Role.LEADER
     assert story["a"].state.commit == story["a"].state.log.last_index == 2
+
+
+def test_a_witness_that_answers_when_the_data_voter_is_back_does_not_count() -> None:
+    """It was asked while it counted; by the time of its answer the data voter can hold a second copy."""
+    story = led()
+    story.live(TIMING.election_timeout_min_ns // TIMING.heartbeat_ns + 1, "ac")
+    story.propose("a")
+    story.deliver(story.take(to="c", kind=Append))
+    late = story.take(sender="c", kind=AppendReply)
+    story.wires.clear()
+    story.wait(TIMING.heartbeat_ns)
+    story.do("a", DeadlinePassed())
+    story.deliver(story.take(to="b", kind=Heartbeat))
+    story.deliver(story.take(sender="b", kind=HeartbeatReply))
+    before = story["a"].state.commit
+    story.deliver(late)
+    assert (late != [], story["a"].state.commit) == (True, before)
+    story.live(3)
+    assert story["a"].state.commit == story["a"].state.log.last_index
 
 
 def test_a_witness_votes_by_the_same_rule() -> None:

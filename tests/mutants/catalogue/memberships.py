@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.mutants.mutant import TOLD, Mutant
+from tests.mutants.mutant import TOLD, Mutant, suite
 
 QUORUM: Final = "consensus/quorum.py"
 MEMBERSHIP: Final = "consensus/membership.py"
@@ -128,7 +128,7 @@ MEMBERSHIPS: Final[tuple[Mutant, ...]] = (
         "consensus/raft/replication.py",
         "    if state.membership.witnesses and membership.data_voters_suffice(state):",
         "    if False:",
-        TOLD,
+        (suite("tests/consensus/test_witness.py"),),
     ),
     Mutant(
         "a witness never counts",
