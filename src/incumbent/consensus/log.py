@@ -112,6 +112,11 @@ class Log:
         self.forgotten, self._forgotten_term, self.snapshot = index, term, index
         self.last_index = self.stable = self._handed_out = index
 
+    @property
+    def unstable(self) -> bool:
+        """Whether `take_unstable` has something to give."""
+        return self._handed_out < self.last_index or self._truncate_from is not None
+
     def take_unstable(self) -> tuple[Index | None, Sequence[Entry]]:
         """What the next record must hold: where to truncate first, then the entries to put."""
         truncate_from, self._truncate_from = self._truncate_from, None

@@ -40,6 +40,11 @@ class ReadRounds:
     def full(self) -> bool:
         return self._count >= READS_MAX
 
+    @property
+    def idle(self) -> bool:
+        """Nobody waits."""
+        return self._count == 0
+
     def add(self, request: RequestId) -> None:
         self._waiting.append(request)
         self._count += 1

@@ -117,7 +117,7 @@ class Voter:
         )
         self.standing = self.node.standing()
         host.watcher.started(self)
-        self._pump()
+        self._pump(self.now_ns())
 
     def crash(self) -> None:
         """Everything that is not durable is gone. A record on its way is on the disk whole, or not at all."""
@@ -151,18 +151,20 @@ class Voter:
         if self.paused:
             self._backlog.append((self.receive, (sender, message)))
             return
-        node.receive(sender, message, self.now_ns())
+        now_ns = self.now_ns()
+        node.receive(sender, message, now_ns)
         self._host.watcher.stepped(self, message)
-        self._pump()
+        self._pump(now_ns)
 
     def ask(self, request: Callable[[Node, int], None]) -> None:
         """A client's or an operator's request, or a hint, arrives."""
         self._live(self._life, self._ask, (request,))
 
     def _ask(self, request: Callable[[Node, int], None]) -> None:
-        request(self._running(), self.now_ns())
+        now_ns = self.now_ns()
+        request(self._running(), now_ns)
         self._host.watcher.stepped(self, None)
-        self._pump()
+        self._pump(now_ns)
 
     def _live(self, life: int, call: Callable[..., None], args: tuple[object, ...]) -> None:
         if life != self._life or self.node is None:
@@ -191,13 +193,13 @@ class Voter:
         if now_ns >= node.deadline_ns:
             node.deadline_passed(now_ns)
             self._host.watcher.stepped(self, None)
-            self._pump()
+            self._pump(now_ns)
         else:
-            self._set_alarm()
+            self._set_alarm(node, now_ns)
 
-    def _set_alarm(self) -> None:
+    def _set_alarm(self, node: Node, now_ns: int) -> None:
         kernel = self._kernel
-        delay_ns = self._running().deadline_ns - self.now_ns()
+        delay_ns = node.deadline_ns - now_ns
         if self.drift_ppm and delay_ns > 0:
             delay_ns -= delay_ns * self.drift_ppm // (MILLION + self.drift_ppm) - 1
         at_ns = kernel.now_ns + max(0, delay_ns)
@@ -207,7 +209,7 @@ class Voter:
 
     # --- the driver's duties -------------------------------------------------------------------------------------
 
-    def _pump(self) -> None:
+    def _pump(self, now_ns: int) -> None:
         node = self._running()
         while not self._busy:
             ready = node.ready()
@@ -217,11 +219,11 @@ class Voter:
                 self._host.send(self, envelope)
             self._busy = True
             if ready.record is None:
-                self._send(ready)
+                self._send(ready, now_ns)
             else:
                 self._write(ready, ready.record)
         if self.node is node:
-            self._set_alarm()
+            self._set_alarm(node, now_ns)
 
     def _write(self, ready: NodeReady, record: Record) -> None:
         self.writing = record
@@ -247,27 +249,29 @@ class Voter:
         self._host.watcher.durable(self, record)
 
     def _send_and_pump(self, ready: NodeReady) -> None:
-        self._send(ready)
+        now_ns = self.now_ns()
+        self._send(ready, now_ns)
         if not self._busy:
-            self._pump()
+            self._pump(now_ns)
 
-    def _send(self, ready: NodeReady) -> None:
+    def _send(self, ready: NodeReady, now_ns: int) -> None:
         for envelope in ready.messages:
             self._host.send(self, envelope)
         if self._host.chance() < LATE_ADVANCE:  # time for answers, other events and a crash before advance
             self._later(self._advance_and_pump)
         else:
-            self._advance()
+            self._advance(now_ns)
 
     def _later(self, call: Callable[..., None], *args: object) -> None:
         delay_ns = int(self._host.chance() * LATE_ADVANCE_MAX_NS)
         self._kernel.after(delay_ns, self._live, self._life, call, args)
 
     def _advance_and_pump(self) -> None:
-        self._advance()
-        self._pump()
+        now_ns = self.now_ns()
+        self._advance(now_ns)
+        self._pump(now_ns)
 
-    def _advance(self) -> None:
-        applied = self._running().advance(self.now_ns())
+    def _advance(self, now_ns: int) -> None:
+        applied = self._running().advance(now_ns)
         self._busy = False
         self._host.watcher.advanced(self, applied)

@@ -217,32 +217,30 @@ class Raft:
             last = min(state.commit, applied + state.limits.committed_max)
             committed = [Committed(e.index, e.term, e.data) for e in state.log.between(applied + 1, last)]
             applied = Index(last)
-        leadership = Leadership(
-            state.role, state.term, state.leader, state.role is Role.LEADER and applied >= state.term_start
-        )
-        if leadership == self._announced:
-            if not (record or committed or out):
-                return None
-            changed = None
-        else:
-            changed = leadership
-            if leadership.serving and (self._announced is None or not self._announced.serving):
+        serving = state.role is Role.LEADER and applied >= state.term_start
+        leadership: Leadership | None = None
+        announced = self._announced
+        if announced != (state.role, state.term, state.leader, serving):
+            self._announced = leadership = Leadership(state.role, state.term, state.leader, serving)
+            if serving and (announced is None or not announced.serving):
                 state.note(Code.SERVING, start=state.term_start)
+        elif not (record or committed or out):
+            return None
         state.out = type(out)()
-        self._announced = leadership
         self._outstanding = Ready(
             out.now, record, out.after, out.install, committed, out.placed, out.refused, out.transferred, out.reads,
-            changed, out.notes,
+            leadership, out.notes,
         )  # fmt: skip
         return self._outstanding
 
     def _record(self) -> Record | None:
         state = self.state
-        hard = self._outstanding_hard = state.hard_state
-        truncate_from, entries = state.log.take_unstable()
-        changed = hard != state.durable or state.probe_due
-        if not changed and truncate_from is None and not entries and not state.snapshot_unsaved:
+        log, durable = state.log, state.durable
+        changed = durable.term != state.term or durable.vote != state.vote or state.probe_due
+        if not (changed or state.snapshot_unsaved or log.unstable):
             return None
+        hard = self._outstanding_hard = state.hard_state
+        truncate_from, entries = log.take_unstable()
         state.written_ns = state.now_ns
         snapshot = state.snapshot if state.snapshot_unsaved else None
         state.snapshot_unsaved = state.probe_due = False

@@ -61,10 +61,11 @@ def request_read(state: State, request: RequestId) -> None:
 def replicate(state: State) -> None:
     """Send every follower what it lacks and may be sent, and the commit index when no append carries it: whoever waits at
     a follower would else wait for the next heartbeat. Called once per ready(): that is what batches."""
-    commit = state.commit
+    commit, limits = state.commit, state.limits
+    witnesses, everything = state.membership.witnesses, state.log.last_index
     for peer, progress in state.progress.items():
-        last = _sendable(state, peer)
-        while progress.next <= last and progress.may_send(state.limits):
+        last = everything if peer not in witnesses else _sendable_to_witness(state, peer)
+        while progress.next <= last and progress.may_send(limits):
             if progress.mode is Mode.SNAPSHOT or progress.next <= state.log.forgotten:
                 snapshots.send_piece(state, peer, progress)
             else:
@@ -73,13 +74,11 @@ def replicate(state: State) -> None:
             _send_heartbeat(state, peer, progress)
 
 
-def _sendable(state: State, peer: NodeId) -> Index:
+def _sendable_to_witness(state: State, peer: NodeId) -> Index:
     """Everything may leave before it is durable here, except to a witness. It must not know of more than who may lead, or
     nobody whom it would vote for could be elected: so it is told what is committed, and while that waits for the witness
     itself, what one of them has on disk. And nothing before it certainly is a witness: were that overwritten, a log without
     data would stay with somebody who may lead."""
-    if peer not in state.membership.witnesses:
-        return state.log.last_index
     if peer not in state.settled.witnesses:
         return Index(0)
     if membership.data_voters_suffice(state):
@@ -94,6 +93,8 @@ def _sendable(state: State, peer: NodeId) -> Index:
 def begin_read_round(state: State) -> None:
     """Put what waits into a round, once the own term has committed (before that the commit index may be too old). And look
     at those that are open: a new membership may be content with answers that came before it."""
+    if state.reads.idle:
+        return
     if state.commit >= state.term_start and state.reads.begin(state.me, state.commit):
         _beat(state)
     state.out.reads.extend(state.reads.confirmed(state.membership))

@@ -355,35 +355,35 @@ class State:
 
     def invariants(self) -> None:
         """Stop the node when its state contradicts itself, or what it was when this was last called."""
-        log, durable = self.log, self.durable
-        before, self.checked = self.checked, (self.term, self.commit, self.applied)
-        if not (before[0] <= self.term and before[1] <= self.commit and before[2] <= self.applied):
-            invariant(False, "term, commit and applied never fall", before=before, now=self.checked)
-        if not log.forgotten <= log.snapshot <= self.commit <= log.last_index:
-            invariant(
-                False,
-                "forgotten <= snapshot <= commit <= last",
-                forgotten=log.forgotten,
-                snapshot=log.snapshot,
-                commit=self.commit,
-                last=log.last_index,
-            )
-        invariant(self.applied <= self.commit, "applied <= commit")
-        invariant(durable.term <= self.term, "the term is never below the durable one")
-        invariant(
-            durable.term < self.term or durable.vote is None or durable.vote == self.vote,
-            "a durable vote stands for its term",
-        )
-        invariant(log.stable <= log.last_index, "stable <= last")
-        invariant(log.last_term <= self.term, "no entry is of a later term")
-        invariant(self.membership is self.configured[-1].membership, "the last membership is in force")
+        log, durable, term = self.log, self.durable, self.term
+        commit, applied, last = self.commit, self.applied, log.last_index
+        before, self.checked = self.checked, (term, commit, applied)
+        if not (before[0] <= term and before[1] <= commit and before[2] <= applied):
+            _broken("term, commit and applied never fall", before=before, now=self.checked)
+        if not log.forgotten <= log.snapshot <= commit <= last:
+            facts = {"forgotten": log.forgotten, "snapshot": log.snapshot, "commit": commit, "last": last}
+            _broken("forgotten <= snapshot <= commit <= last", **facts)
+        if applied > commit:
+            _broken("applied <= commit", applied=applied, commit=commit)
+        if durable.term > term:
+            _broken("the term is never below the durable one", durable=durable, term=term)
+        if durable.term == term and durable.vote is not None and durable.vote != self.vote:
+            _broken("a durable vote stands for its term", durable=durable, vote=self.vote)
+        if log.stable > last:
+            _broken("stable <= last", stable=log.stable, last=last)
+        if log.last_term > term:
+            _broken("no entry is of a later term", last=log.last_term, term=term)
+        if self.membership is not self.configured[-1].membership:
+            _broken("the last membership is in force", configured=self.configured)
         if self.role is not Role.LEADER:
-            invariant(self.leader != self.me, "only a leader follows itself")
+            if self.leader == self.me:
+                _broken("only a leader follows itself", role=self.role)
             return
-        invariant(self.leader == self.me and self.vote == self.me, "a leader voted for itself and knows it")
+        if self.leader != self.me or self.vote != self.me:
+            _broken("a leader voted for itself and knows it", leader=self.leader, vote=self.vote)
         for progress in self.progress.values():
-            if not progress.match < progress.next <= log.last_index + 1:
-                invariant(False, "match < next <= last + 1", progress=progress)
+            if not progress.match < progress.next <= last + 1:
+                _broken("match < next <= last + 1", progress=progress)
 
     def invariants_at_rest(self) -> None:
         """What costs too much to be looked at after every step."""
@@ -413,3 +413,8 @@ class State:
 
     def peers_view(self) -> Mapping[NodeId, Mapping[str, object]]:
         return {peer: progress.view() for peer, progress in self.progress.items()}
+
+
+def _broken(what: str, **facts: object) -> None:
+    """`invariants` runs after every step of a simulation, so it asks first and calls only then."""
+    invariant(False, what, **facts)
