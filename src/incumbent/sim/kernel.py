@@ -43,10 +43,12 @@ class Kernel:
         )
 
     def run_one(self) -> None:
-        """Move the clock to the next event and let it happen."""
+        """Move the clock to the next event and let it happen. Where time stands still the budget ends it."""
         self.now_ns, _, call, args = heapq.heappop(self._queue)
         self.events += 1
         call(*args)
+        if self.events > self.events_max:
+            self._check_budget()
 
     def run_events(self, count: int) -> None:
         """Let so many events happen."""
@@ -62,7 +64,6 @@ class Kernel:
         while self._queue and self._queue[0][0] < time_ns:
             self.run_one()
         self.now_ns = max(self.now_ns, time_ns)
-        self._check_budget()
 
     def _check_budget(self) -> None:
         invariant(

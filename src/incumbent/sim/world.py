@@ -36,7 +36,7 @@ HINT_SEEN: Final = 0.7
 """The share of the others who learn of it at all."""
 CLIENT_DELAY_MAX_NS: Final = 3 * MS
 ANSWER_LOST: Final = 0.02
-ASKS_THE_LEADER: Final = 0.85
+ASKS_A_LEADER: Final = 0.85
 SESSIONS_TTL_NS: Final = 900 * MS
 
 
@@ -159,9 +159,11 @@ class World:
         request: Callable[[RequestId], Callable[[Node, int], None]],
         then: Callable[[Outcome], None],
     ) -> None:
-        """Send a client's request to somebody, who may be the leader. The answer may be lost."""
-        voter = self.leader() if self._chance() < ASKS_THE_LEADER else None
-        if voter is None:
+        """Send a client's request to somebody, most likely to one who takes itself for the leader. The answer may be lost."""
+        leading = self._leading() if self._chance() < ASKS_A_LEADER else []
+        if leading:
+            voter = leading[int(self._chance() * len(leading))]
+        else:
             voter = self.voters[self.names[int(self._chance() * len(self.names))]]
         if self._chance() < ANSWER_LOST:
             then = _nobody
@@ -173,19 +175,17 @@ class World:
     def running(self) -> list[Voter]:
         return [voter for voter in self.voters.values() if voter.node is not None]
 
+    def _leading(self) -> list[Voter]:
+        """Everyone who takes itself for the leader: several when one does not know yet that its time is over."""
+        return [
+            voter
+            for voter in self.voters.values()
+            if voter.standing is not None and voter.standing.role is Role.LEADER and voter.node is not None
+        ]
+
     def leader(self) -> Voter | None:
         """Whoever leads the highest term."""
-        leader, term = None, -1
-        for voter in self.voters.values():
-            standing = voter.standing
-            if (
-                voter.node is not None
-                and standing is not None
-                and standing.role is Role.LEADER
-                and standing.term > term
-            ):
-                leader, term = voter, standing.term
-        return leader
+        return max(self._leading(), key=_term_of, default=None)
 
     def crash(self, voter: Voter) -> None:
         """Kill the process. Its connections close, and some of the others notice."""
@@ -317,6 +317,10 @@ class World:
             invariant(
                 first[1] == mine[1], "sm_safety: equal logs, unequal machines", both=(first[0], voter.me)
             )
+
+
+def _term_of(voter: Voter) -> int:
+    return 0 if voter.standing is None else voter.standing.term
 
 
 def _nobody(_: Outcome) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.mutants.mutant import EXPLORER, TOLD, WORLDS, Mutant
+from tests.mutants.mutant import EXPLORER, FIVE, TOLD, WORLDS, Mutant
 
 ELECTION: Final = "consensus/raft/election.py"
 REPLICA: Final = "consensus/raft/replica.py"
@@ -67,7 +67,7 @@ ELECTIONS: Final[tuple[Mutant, ...]] = (
         ELECTION,
         "    if state.now_ns < state.quorum_check_ns:",
         "    if True:",
-        TOLD,
+        (FIVE, *TOLD),
         promises=("P52",),
     ),
     Mutant(
@@ -123,7 +123,7 @@ ELECTIONS: Final[tuple[Mutant, ...]] = (
         ELECTION,
         "if parked.until_ns <= state.now_ns]",
         "if False]",
-        TOLD,
+        (FIVE, *TOLD),
     ),
     Mutant(
         "a leader that is said to be gone stays trusted",

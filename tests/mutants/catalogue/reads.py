@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.mutants.mutant import TOLD, Mutant, suite
+from tests.mutants.mutant import FIVE, TOLD, Mutant, suite
 
 REPLICATION: Final = "consensus/raft/replication.py"
 ROUNDS: Final = "consensus/reads.py"
@@ -22,7 +22,7 @@ READS: Final[tuple[Mutant, ...]] = (
         ROUNDS,
         "        number = reached(membership, self._answered)",
         "        number = self.number",
-        TOLD,
+        (FIVE, *TOLD),
     ),
     Mutant(
         "a read is taken before the own term has committed",

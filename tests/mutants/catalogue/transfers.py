@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.mutants.mutant import TOLD, Mutant
+from tests.mutants.mutant import FIVE, TOLD, Mutant
 
 TRANSFER: Final = "consensus/raft/transfer.py"
 
@@ -22,7 +22,7 @@ TRANSFERS: Final[tuple[Mutant, ...]] = (
         TRANSFER,
         "    elif over or state.now_ns >= transfer.until_ns:",
         "    elif over:",
-        TOLD,
+        (FIVE, *TOLD),
         promises=("P54",),
     ),
     Mutant(
