@@ -42,7 +42,7 @@ mutants: setup  ## plant every fault of the catalogue in a copy and show that so
 soak: setup  ## 100,000 seeds of the simulator, in chunks that resume; says when it was last clean
 	$(BIN)/python -m incumbent.sim.soak $(ARGS)
 
-explore: setup  ## every world that three voters can get into, within bounds: ARGS="--terms 2 --campaigns 2 --states 5000000"
+explore: setup  ## every world that three voters can get into, within bounds: ARGS="--losses 1 --duplications 1 --states 5000000"
 	$(BIN)/python -m incumbent.sim.explore $(ARGS)
 
 lock: setup  ## resolve the dependencies anew
