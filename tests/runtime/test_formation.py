@@ -70,14 +70,15 @@ def test_nodes_that_formed_with_the_same_disks_count_as_heard(
 def test_a_wiped_disk_never_takes_part(other: dict[str, Hello]) -> None:
     """P55: one formed node that knows this node by another disk is enough, whoever else is heard."""
     with pytest.raises(
-        IdentityMismatch, match="the cluster knows node b with disk bbbbbbbbbbbb; restore the old disk"
+        IdentityMismatch,
+        match="the cluster knows node b with disk bbbbbbbbbbbb; restore the old disk, or replace the node",
     ):
         decide(hello("b", disk=WIPED), {"a": hello("a", formed=ALL), **other})
 
 
 def test_a_node_that_the_cluster_was_formed_without_never_takes_part() -> None:
     two = Membership(frozenset({voter("a"), voter("b")}))
-    with pytest.raises(IdentityMismatch, match="formed with a, b, without 'c'"):
+    with pytest.raises(IdentityMismatch, match="consists of a, b, without 'c'"):
         decide(hello("c"), {"a": hello("a", formed=two)})
 
 
@@ -142,7 +143,7 @@ def test_a_client_needs_only_the_clusters_name(mine: Membership | None) -> None:
             hello("c"),
             RefuseCode.IDENTITY,
             "node",
-            "formed with a, b, without 'c'",
+            "consists of a, b, without 'c'",
         ),
         (
             hello("a", formed=ALL),
@@ -175,3 +176,47 @@ def test_who_is_refused_and_how(mine: Hello, theirs: Hello, code: RefuseCode, fi
 def test_a_forming_node_listens_to_one_that_does_not_know_its_disk() -> None:
     """The fault is its own, and `decide` says so."""
     assert examine(hello("b", disk=WIPED), hello("a", formed=ALL)) is None
+
+
+# members that come later
+
+D = voter("d", WIPED)
+WITH_D = peer_hello("app", "a", DISKS["a"], NAMES, ALL, [*sorted(ALL.voters), D])
+NEW_D = peer_hello("app", "d", WIPED, (), None)
+
+
+def test_a_node_that_was_added_joins_what_was_formed_without_it() -> None:
+    assert decide(NEW_D, {"a": WITH_D}) == Form(ALL)
+    assert examine(WITH_D, NEW_D) is None
+
+
+def test_a_node_without_peers_waits_for_an_operator() -> None:
+    """P55: it forms nothing on its own, whoever it hears."""
+    for heard in ({}, {"a": hello("a", formed=ALL)}, {"e": peer_hello("app", "e", DISKS["b"], (), None)}):
+        decision = decide(NEW_D, heard)
+        assert isinstance(decision, Wait)
+        assert "cluster add" in decision.why
+
+
+def test_a_node_that_was_not_added_is_refused() -> None:
+    refuse = examine(hello("a", formed=ALL), NEW_D)
+    assert refuse is not None
+    assert "cluster add" in refuse.fix
+
+
+def test_a_voter_that_does_not_know_of_a_new_member_yet_hears_it() -> None:
+    """It would never learn, were that member the leader."""
+    joined = peer_hello("app", "d", WIPED, (), ALL, [*ALL.voters, D])
+    assert examine(hello("b", formed=ALL), joined) is None
+
+
+def test_a_witness_of_the_first_membership_is_told_to_whoever_joins() -> None:
+    first = Membership(ALL.voters, witnesses=frozenset({voter("c")}))
+    told = peer_hello("app", "a", DISKS["a"], (), first, [*ALL.voters, D])
+    assert decide(NEW_D, {"a": told}) == Form(first)
+
+
+def test_the_speakers_own_address_comes_first() -> None:
+    addresses = {"a": ("h1", 1), "b": ("h2", 2), "c": ("h3", 3)}
+    said = peer_hello("app", "b", DISKS["b"], NAMES, ALL, addresses=addresses)
+    assert [name for name, _ in said.addresses] == ["b", "a", "c"]

@@ -11,11 +11,10 @@ from incumbent.consensus.api import Membership
 from incumbent.errors import (
     IdentityMismatch,
     InvalidInput,
-    InvariantViolated,
     StorageCorrupt,
     StorageFailed,
 )
-from incumbent.ids import ClusterName, DiskId, make_node_id
+from incumbent.ids import ClusterName, DiskId, NodeId, make_node_id
 from incumbent.runtime import identity as identity_module
 from incumbent.runtime import wal
 from incumbent.runtime.identity import FILE_NAME, Identity, open_identity
@@ -168,11 +167,16 @@ def test_the_first_configuration_is_stored_once(tmp_path: Path) -> None:
     assert opened(tmp_path).membership == voters(identity)
 
 
-def test_a_node_forms_no_cluster_that_it_is_not_in(tmp_path: Path) -> None:
+def test_a_node_that_was_added_stores_the_membership_that_it_is_not_in(tmp_path: Path) -> None:
+    first = Membership(
+        frozenset({NodeId("b.bbbbbbbbbbbb"), NodeId("c.cccccccccccc")}),
+        witnesses=frozenset({NodeId("c.cccccccccccc")}),
+    )
     identity = open_identity(tmp_path, APP, "a")
-    with pytest.raises(InvariantViolated):
-        identity.with_membership(Membership(frozenset({make_node_id("a", DiskId("f" * 12))})))
-    identity.close()
+    identity.with_membership(first).close()
+    again = open_identity(tmp_path, APP, "a")
+    assert again.membership == first
+    again.close()
 
 
 @pytest.mark.parametrize(

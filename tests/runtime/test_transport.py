@@ -70,7 +70,7 @@ class Peer:
             addresses,
             BytesCodec(),
             Random(7),
-            on_hello=lambda: None,
+            on_hello=lambda _: None,
             on_refused=lambda name, refuse: self.refused.append((name, refuse)),
             on_call=lambda connection, frame: None,
             on_note=self.notes.append,

@@ -262,7 +262,7 @@ def config(tmp_path: Path, **changes: object) -> VoterConfig:
         ({"node": "a.b"}, "node", "use ASCII letters"),
         ({"node": "x" * 65}, "node", "at most 64"),
         ({"node": "d"}, "peers", "do not name this node, 'd'"),
-        ({"peers": {}}, "peers", "are 0 voters"),
+        ({"peers": {}}, "listen", "there are no peers"),
         ({"peers": {c: ("127.0.0.1", 7000 + n) for n, c in enumerate("abcdefgh")}}, "peers", "are 8 voters"),
         ({"peers": {"a": ("127.0.0.1", 7001), "b": ("127.0.0.1", 7001)}}, "peers", "one address"),
         ({"peers": {"a": ("127.0.0.1", 0)}}, "peers", "is no address"),

@@ -34,6 +34,7 @@ from incumbent.consensus.api import (
     ReplicaLimits,
     Role,
     Saved,
+    Snapshot,
     SnapshotTaken,
     Standing,
     Timing,
@@ -296,16 +297,19 @@ class Node:
         self._serve(now_ns)
         if ready is not NOTHING:
             self._replica.advance()
-            self._take_snapshot(now_ns)
+            if self.machine.applied - self._snapshot >= self._limits.snapshot_entries:
+                self.take_snapshot(now_ns)
         answers, self._answers = self._answers, []
         restored = ready.install is not None
         return Applied(answers, self.machine.revision, changes, restored, ready.leadership, ready.notes)
 
-    def _take_snapshot(self, now_ns: int) -> None:
+    def take_snapshot(self, now_ns: int) -> Snapshot | None:
+        """Let a snapshot stand for everything that is applied, now. Gives the newest; None when nothing is applied."""
         applied = self.machine.applied
-        if applied - self._snapshot >= self._limits.snapshot_entries:
+        if applied > self._snapshot:
             self._snapshot = applied
             self._replica.step(SnapshotTaken(applied, self.machine.snapshot()), now_ns)
+        return self._replica.snapshot
 
     # --- the steps of advance ------------------------------------------------------------------------------------
 

@@ -27,26 +27,40 @@ class VoterConfig:
     cluster: str
     node: str
     data_dir: Path
-    peers: Mapping[str, Address]
-    """Every voter by name, this one included: where the others reach it."""
+    peers: Mapping[str, Address] = field(default_factory=dict)
+    """Every voter by name, this one included: where the others reach it. The cluster forms once all of them are heard. Empty: an
+    operator forms it, or adds this node."""
     listen: Address | None = None
     """Where to bind, when that is not this node's own address among the peers."""
+    advertise: Address | None = None
+    """Where the others reach this node, when it is not among the peers and that is not where it listens."""
     timing: Timing = field(default_factory=Timing)
     insecure: bool = False
     """There is no TLS yet, so listening on anything but loopback has to be wanted."""
 
     @property
     def listen_address(self) -> Address:
-        return self.listen if self.listen is not None else self.peers[self.node]
+        return self.listen if self.listen is not None else self.own_address
+
+    @property
+    def own_address(self) -> Address:
+        """Where the others reach this node."""
+        if self.node in self.peers:
+            return self.peers[self.node]
+        address = self.advertise if self.advertise is not None else self.listen
+        assert address is not None
+        return address
 
 
 def check_config(config: VoterConfig) -> None:
     """Raises InvalidInput, naming the field and the fix. Touches nothing."""
     _check_name("cluster", config.cluster)
     _check_name("node", config.node)
-    if not 1 <= len(config.peers) <= VOTERS_MAX:
+    if len(config.peers) > VOTERS_MAX:
         raise InvalidInput("peers", f"are {len(config.peers)} voters", f"name 1 to {VOTERS_MAX}, best 3 or 5")
-    if config.node not in config.peers:
+    if not config.peers and config.listen is None:
+        raise InvalidInput("listen", "is missing, and there are no peers", "give host:port to listen on")
+    if config.peers and config.node not in config.peers:
         raise InvalidInput(
             "peers", f"do not name this node, {config.node!r}", "name every voter, this one too"
         )
@@ -56,6 +70,8 @@ def check_config(config: VoterConfig) -> None:
     if len(set(config.peers.values())) != len(config.peers):
         raise InvalidInput("peers", "two voters have one address", "give each its own")
     _check_address("listen", config.listen_address)
+    if config.advertise is not None:
+        _check_address("advertise", config.advertise)
     if not config.insecure and not _is_loopback(config.listen_address[0]):
         raise InvalidInput(
             "listen",

@@ -16,10 +16,19 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
-from incumbent.consensus.api import Leadership, MembershipChange, Message, Note, Record
+from incumbent.consensus.api import (
+    Leadership,
+    Membership,
+    MembershipChange,
+    Message,
+    Note,
+    Record,
+    Snapshot,
+    Standing,
+)
 from incumbent.errors import EngineUnavailable, WatchLost, invariant
 from incumbent.ids import LeaseId, NodeId, RequestId, Revision
-from incumbent.kv.api import NO_LEASE, Command, Query
+from incumbent.kv.api import NO_LEASE, Command, Query, Range
 from incumbent.node.api import Applied, NodeStatus, Outcome, Refused, RefusedReason, Unknown
 from incumbent.node.node import Node
 from incumbent.ports import Clock, Storage, Transport
@@ -53,8 +62,10 @@ class Driver:
         clock: Clock,
         notes: Notes | None = None,
         disk: Executor | None = None,
+        on_membership: Callable[[Membership], None] = lambda _: None,
     ) -> None:
-        """`disk` is where the storage's calls are made, one after another; by default a thread of its own."""
+        """`disk` is where the storage's calls are made, one after another; by default a thread of its own. `on_membership` is
+        told of every membership that comes into force here, the first one too."""
         status = node.status().replica
         self.leadership = Leadership(status.role, status.term, status.leader, status.serving)
         """The newest that this voter knows; advice for routing, never a proof."""
@@ -62,6 +73,8 @@ class Driver:
         self.ended = False
         """Stopped or about to be: no request is taken any more."""
         self._node = node
+        self._on_membership = on_membership
+        self._membership: Membership | None = None  # the last that was told
         self._storage = storage
         self._transport = transport
         self._clock = clock
@@ -120,6 +133,20 @@ class Driver:
         """Hand leadership over. Done once `to` leads."""
         return self._ask(lambda request, now_ns: self._node.transfer(request, to, now_ns))
 
+    async def take_snapshot(self) -> Snapshot:
+        """A snapshot of everything that is acknowledged, where this voter leads; else of what is applied here. The log up to
+        there is forgotten. Raises EngineUnavailable when there is nothing yet, or the driver has ended."""
+        await self.read(Range(b"", b"\0"))  # whoever leads has applied what is acknowledged when this is answered
+        taken: asyncio.Future[Snapshot | None] = asyncio.get_running_loop().create_future()
+        self._put(lambda now_ns: taken.set_result(self._node.take_snapshot(now_ns)))
+        if self.ended or (snapshot := await taken) is None:
+            raise EngineUnavailable("there is nothing to take a snapshot of")
+        return snapshot
+
+    def standing(self) -> Standing:
+        """This voter at this moment, in short."""
+        return self._node.standing()
+
     # notifications
 
     def watch(self, key: bytes, end: bytes | None, after: Revision) -> AsyncIterator[None]:
@@ -147,6 +174,7 @@ class Driver:
     async def _drive(self) -> None:
         while not self.ended:
             self._step_all()
+            self._tell_membership()
             ready = self._node.ready()
             if ready is None:
                 await self._sleep()
@@ -168,6 +196,12 @@ class Driver:
         if now_ns >= self._node.deadline_ns:
             self._node.deadline_passed(now_ns)
             self._lose_blind_watches(now_ns)
+
+    def _tell_membership(self) -> None:
+        membership = self._node.standing().membership
+        if membership is not self._membership:
+            self._membership = membership
+            self._on_membership(membership)
 
     def _lose_blind_watches(self, now_ns: int) -> None:
         """Whoever watches a voter that is cut off, or was removed, would wait for ever."""

@@ -23,6 +23,7 @@ from incumbent.errors import (
 from incumbent.ids import LeaseId, NodeId
 from incumbent.kv.api import NO_LEASE, Command, Query, Result
 from incumbent.node.api import RefusedReason
+from incumbent.runtime.admin_frames import Ask, Told
 
 WIRE_VERSION_MIN: Final = 1
 WIRE_VERSION_MAX: Final = 1
@@ -57,8 +58,11 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
     cluster: str
     node: str = ""
     disk: str = ""
-    names: tuple[str, ...] = ()  # every configured voter, sorted
-    voters: tuple[NodeId, ...] | None = None  # sorted; None while forming
+    names: tuple[str, ...] = ()  # every configured voter, sorted; empty when it waits to be told
+    voters: tuple[NodeId, ...] | None = None  # with which the cluster was formed, sorted; None while forming
+    witnesses: tuple[NodeId, ...] = ()  # among those
+    members: tuple[NodeId, ...] = ()  # who the speaker knows to be a member now, in whichever role; sorted
+    addresses: tuple[tuple[str, Address], ...] = ()  # where to reach whom, the speaker first
 
 
 class Refuse(msgspec.Struct, frozen=True, array_like=True, tag="refuse"):
@@ -122,7 +126,7 @@ class Answer(msgspec.Struct, frozen=True, array_like=True, tag="answer"):
     outcome: AnswerDone | AnswerRefused | AnswerUnknown
 
 
-Frame = Hello | Refuse | Bye | PeerMessage | Call | Answer
+Frame = Hello | Refuse | Bye | PeerMessage | Call | Answer | Ask | Told
 Greeting = Hello | Refuse | Bye
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from incumbent.consensus.api import Membership
-from incumbent.errors import IdentityMismatch, InvalidInput, StorageCorrupt, StorageFailed, invariant
+from incumbent.errors import IdentityMismatch, InvalidInput, StorageCorrupt, StorageFailed
 from incumbent.ids import ClusterName, DiskId, NodeId, make_node_id
 from incumbent.runtime.wal import fsync_directory, lock_file, sync
 
@@ -31,11 +31,12 @@ class Identity:
     cluster: ClusterName
     node: str
     disk: DiskId
-    membership: Membership | None  # None until the cluster is formed; then never changes
+    membership: Membership | None  # with which the cluster was formed; None until it is, then never changes
     lock_fd: int
 
     def with_membership(self, membership: Membership) -> Identity:
-        """Store, durably, the voters with which the cluster was formed. Once; the same again is fine.
+        """Store, durably, the membership with which the cluster was formed. Once; the same again is fine. Whoever was added
+        later does not stand in it.
 
         Raises IdentityMismatch when it was formed with others, StorageFailed.
         """
@@ -43,11 +44,6 @@ class Identity:
             raise IdentityMismatch(
                 "data_dir: the cluster was formed with other voters; they do not change here"
             )
-        invariant(
-            make_node_id(self.node, self.disk) in membership.voters,
-            "a node is a voter of its cluster",
-            node=self.node,
-        )
         formed = replace(self, membership=membership)
         return _store(formed)
 
@@ -110,6 +106,7 @@ def _store(identity: Identity) -> Identity:
         "node": identity.node,
         "disk": identity.disk,
         "voters": None if identity.membership is None else sorted(identity.membership.voters),
+        "witnesses": [] if identity.membership is None else sorted(identity.membership.witnesses),
     }
     unfinished = identity.data_dir / f"{FILE_NAME}.new"
     try:
@@ -162,7 +159,10 @@ def _read(path: Path, cluster: ClusterName, node: str) -> tuple[DiskId, Membersh
         if crc != _crc(content):
             raise ValueError("its checksum is wrong")
         voters = content["voters"]
-        membership = None if voters is None else Membership(frozenset(NodeId(voter) for voter in voters))
+        witnesses = frozenset(map(NodeId, content["witnesses"]))
+        membership = (
+            None if voters is None else Membership(frozenset(map(NodeId, voters)), witnesses=witnesses)
+        )
         disk = DiskId(content["disk"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StorageCorrupt(

@@ -72,7 +72,7 @@ class Network:
         codec: Codec,
         random: Random,
         *,
-        on_hello: Callable[[], None],
+        on_hello: Callable[[Hello], None],
         on_refused: Callable[[str, Refuse], None],
         on_call: Callable[[Connection, Frame], None],
         on_note: Callable[[Note], None],
@@ -91,7 +91,7 @@ class Network:
         self._on_message: Callable[[NodeId, Message], None] | None = None
         self._on_peer_lost: Callable[[NodeId], None] | None = None
         self._server: asyncio.Server | None = None
-        self._dialers: list[asyncio.Task[None]] = []
+        self._dialers: dict[str, asyncio.Task[None]] = {}
         self._connections: set[Connection] = set()
         self._greeting = 0  # accepted connections that have not introduced themselves
         self._clients = 0
@@ -101,19 +101,41 @@ class Network:
         """Accept on `listener` and dial every peer."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(self._accepting, sock=listener)
-        self._dialers = [
-            asyncio.create_task(self._dial(link), name=f"incumbent dials {link.name}")
-            for link in self._links.values()
-        ]
+        for link in self._links.values():
+            self._start_dialling(link)
+
+    def set_peers(self, peers: Mapping[str, Address]) -> None:
+        """From now on these are dialled, at these addresses; whoever is not among them is no longer."""
+        if self._closing:
+            return
+        for name in self._links.keys() - peers.keys():
+            link = self._links.pop(name)
+            self._dialers.pop(name).cancel()
+            for connection in (link.outgoing, link.incoming):
+                if connection is not None:
+                    connection.bye()
+        for name, address in peers.items():
+            known = self._links.get(name)
+            if known is None:
+                link = self._links[name] = Link(name, address)
+                self._start_dialling(link)
+            elif known.address != address:
+                known.address = address
+                known.wake.set()
+                if known.outgoing is not None:
+                    known.outgoing.bye()  # it is dialled anew, where it is now
+
+    def _start_dialling(self, link: Link) -> None:
+        self._dialers[link.name] = asyncio.create_task(self._dial(link), name=f"incumbent dials {link.name}")
 
     async def close(self) -> None:
         """Say goodbye on every connection, then end it. Takes at most `linger_max_s`."""
         self._closing = True
         if self._server is not None:
             self._server.close()
-        for task in self._dialers:
+        for task in self._dialers.values():
             task.cancel()
-        await asyncio.gather(*self._dialers, return_exceptions=True)
+        await asyncio.gather(*self._dialers.values(), return_exceptions=True)
         ending = list(self._connections)
         for connection in ending:
             connection.bye()
@@ -124,7 +146,7 @@ class Network:
         self._closing = True
         if self._server is not None:
             self._server.close()
-        for task in self._dialers:
+        for task in self._dialers.values():
             task.cancel()
         for connection in list(self._connections):
             connection.abort()
@@ -136,6 +158,10 @@ class Network:
             for connection in (link.incoming, link.outgoing):
                 if connection is not None:
                     connection.send(hello)
+
+    def peers(self) -> dict[str, Address]:
+        """Who is dialled, and where."""
+        return {name: link.address for name, link in self._links.items()}
 
     def heard(self) -> dict[str, Hello]:
         """The newest hello of every peer to which there is a live connection."""
@@ -155,7 +181,8 @@ class Network:
 
     def send(self, envelopes: Sequence[Envelope]) -> None:
         for to, message in envelopes:
-            connection = self._links[name_of(to)].outgoing
+            link = self._links.get(name_of(to))
+            connection = None if link is None else link.outgoing
             if connection is None or connection.hello is None or id_of(connection.hello) != to:
                 self.counts["dropped_unconnected"] += 1
                 continue
@@ -225,7 +252,7 @@ class Network:
                 connection.opened(frame)
                 link.outgoing = connection
                 self._note(link, "connected", frame.disk)
-                self._on_hello()
+                self._on_hello(frame)
             case Refuse():
                 self._note(link, "refused_there", f"{frame.field}: {frame.problem}; {frame.fix}")
                 self._on_refused(link.name, frame)
@@ -276,19 +303,23 @@ class Network:
     def _on_accepted_hello(self, connection: Connection, hello: Hello) -> None:
         _check_same_owner(connection, hello)
         refuse = examine(self._hello, hello)
-        link = self._links.get(hello.node) if hello.kind is Kind.PEER else None
         if refuse is not None:
-            self._refuse_peer(link, connection, refuse)
+            known = self._links.get(hello.node) if hello.kind is Kind.PEER else None
+            self._refuse_peer(known, connection, refuse)
             return
+        if hello.kind is Kind.PEER:
+            self._on_hello(hello)  # it may be a member that nobody told us of
+        link = self._links.get(hello.node) if hello.kind is Kind.PEER else None
         if connection.hello is None:
-            if link is None and self._clients >= self._limits.clients_max:
+            client = hello.kind is Kind.CLIENT
+            if client and self._clients >= self._limits.clients_max:
                 self.counts["refused_clients"] += 1
                 connection.refuse(
                     Refuse(RefuseCode.OVERLOADED, "clients_max", "too many clients here", "try another voter")
                 )
                 return
             self._greeting -= 1
-            self._clients += link is None
+            self._clients += client
             connection.send(self._hello)
         connection.opened(hello)
         if link is not None:
@@ -296,7 +327,6 @@ class Network:
             if former is not None and former is not connection:
                 former.bye()  # the peer has dialled anew: whatever happens to the old one says nothing
             link.wake.set()
-            self._on_hello()
 
     def _on_peer_message(self, connection: Connection, frame: PeerMessage) -> None:
         hello = connection.hello
@@ -319,8 +349,8 @@ class Network:
         elif hello.kind is Kind.CLIENT:
             self._clients -= 1
         else:
-            link = self._links[hello.node]
-            if link.incoming is connection:
+            link = self._links.get(hello.node)
+            if link is not None and link.incoming is connection:
                 link.incoming = None
                 if not connection.ended and not self._closing and self._on_peer_lost is not None:
                     self._note(link, "lost", "closed without goodbye")

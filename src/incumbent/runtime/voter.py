@@ -14,20 +14,23 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from incumbent.consensus.api import Membership
+from incumbent.consensus.api import Membership, Saved
 from incumbent.consensus.raft import messages
-from incumbent.errors import IncumbentError, InvalidInput, StorageCorrupt
+from incumbent.errors import IdentityMismatch, IncumbentError, InvalidInput, StorageCorrupt
 from incumbent.ids import ClusterName, NodeId, make_node_id, name_of
 from incumbent.node.node import Node
 from incumbent.runtime import wal
+from incumbent.runtime.admin import Administration
+from incumbent.runtime.admin_frames import Ask
+from incumbent.runtime.book import AddressBook
 from incumbent.runtime.calls import CallServer
 from incumbent.runtime.client import ClusterClient
 from incumbent.runtime.clock import BoottimeClock
 from incumbent.runtime.config import VoterConfig, bind, check_config
-from incumbent.runtime.connection import LIMITS, NetworkLimits
+from incumbent.runtime.connection import LIMITS, Connection, NetworkLimits
 from incumbent.runtime.driver import Driver, DriverStatus
-from incumbent.runtime.formation import Form, decide, peer_hello
-from incumbent.runtime.frames import Address, Hello, Refuse, RefuseCode, refusal_error
+from incumbent.runtime.formation import Form, Wait, decide, peer_hello
+from incumbent.runtime.frames import Address, Frame, Hello, Refuse, RefuseCode, refusal_error
 from incumbent.runtime.identity import Identity, open_identity
 from incumbent.runtime.notes import Notes, logger
 from incumbent.runtime.transport import Network
@@ -52,14 +55,12 @@ class VoterStatus:
 class Voter:
     """A running voter. Made by `open`."""
 
-    def __init__(
-        self, config: VoterConfig, me: NodeId, membership: Membership, driver: Driver, network: Network
-    ) -> None:
+    def __init__(self, config: VoterConfig, me: NodeId, lobby: Lobby, driver: Driver) -> None:
         self.driver = driver
         self.me = me
         self._config = config
-        self._membership = membership
-        self._network = network
+        self._lobby = lobby
+        self._network = lobby.network
         self._task = asyncio.create_task(driver.run(), name=f"incumbent drives {me}")
         self._task.add_done_callback(self._on_driver_done)
 
@@ -77,7 +78,6 @@ class Voter:
             identity = stack.enter_context(
                 closing(open_identity(config.data_dir, ClusterName(config.cluster), config.node))
             )
-            _check_same_voters(config, identity)
             _check_log_is_there(config, identity)
             clock = BoottimeClock()
             notes = Notes(config.node, clock)
@@ -85,8 +85,9 @@ class Voter:
             opening = stack.enter_context(ExitStack())
             opening.callback(storage.close)
             saved = await asyncio.to_thread(storage.load)
+            _check_same_voters(config, identity, saved)
             lobby = Lobby(config, identity, notes, limits)
-            stack.push_async_callback(lobby.network.close)
+            stack.push_async_callback(lobby.close)
             await lobby.network.open(listener)
             membership = await lobby.form()
             me = make_node_id(config.node, identity.disk)
@@ -98,16 +99,16 @@ class Voter:
                 now_ns=clock.now_ns(),
                 timing=config.timing,
             )
-            driver = Driver(node, storage, lobby.network, clock, notes)
-            lobby.calls.driver = driver
-            voter = cls(config, me, membership, driver, lobby.network)
+            driver = Driver(node, storage, lobby.network, clock, notes, on_membership=lobby.on_membership)
+            lobby.calls.driver = lobby.administration.driver = driver
+            voter = cls(config, me, lobby, driver)
             opening.pop_all()  # the driver closes the storage from now on
             stack.push_async_callback(voter._stop)
             yield voter
 
     def client(self) -> ClusterClient:
         """A client of this voter's cluster that asks this voter first. The caller closes it."""
-        return ClusterClient(self._config.peers, self._config.cluster, self.driver)
+        return ClusterClient(self._lobby.book, self._config.cluster, self.driver)
 
     async def wait_stopped(self) -> None:
         """Return when the driver has stopped; raise what stopped it."""
@@ -118,7 +119,7 @@ class Voter:
             self._config.cluster,
             self.me,
             self._config.listen_address,
-            self._membership.voters,
+            self.driver.standing().membership.voters,
             self.driver.status(),
             self._network.connected(),
             dict(self._network.counts),
@@ -141,40 +142,46 @@ class Voter:
 
 
 class Lobby:
-    """The network of a voter from its first hello on, and the wait in which its cluster is formed."""
+    """The network of a voter from its first hello on: who is who, who is where, and the wait in which its cluster is formed."""
 
     def __init__(self, config: VoterConfig, identity: Identity, notes: Notes, limits: NetworkLimits) -> None:
-        self.calls = CallServer(config.peers, limits)
+        self.book = AddressBook(config.data_dir, {**config.peers, config.node: config.own_address})
+        self.calls = CallServer(self.book, limits)
+        self.administration = Administration(self.book, self._describe, self._initialize)
         self._config = config
         self._identity = identity
-        self._hello = _hello_of(config, identity)
+        self._members: frozenset[NodeId] = frozenset()  # now, as the log has it; empty until the driver tells
+        self._hello = self._make_hello()
         self._heard = asyncio.Event()
         self._refused: IncumbentError | None = None
+        self._ordered: Membership | None = None  # by an operator
         self.network = Network(
             self._hello,
             config.peers,
             messages,
             Random(os.urandom(16)),
-            on_hello=self._heard.set,
+            on_hello=self._on_hello,
             on_refused=self._on_refused,
-            on_call=self.calls.on_frame,
+            on_call=self._on_call,
             on_note=lambda note: notes.add([note]),
             limits=limits,
         )
 
+    async def close(self) -> None:
+        """Say goodbye to everyone."""
+        self.administration.close()
+        await self.network.close()
+
     async def form(self) -> Membership:
-        """The membership: as stored, or once every configured node was heard (`formation`), then stored.
+        """The membership with which the cluster was formed: as stored, or once there is one (see `formation`), then stored.
 
         Raises IdentityMismatch or InvalidInput when a peer says that this node cannot take part.
         """
         if self._identity.membership is not None:
             return self._identity.membership
         why = ""
-        while True:
+        while isinstance(decision := self._decide(), Wait):
             self._heard.clear()
-            decision = decide(self._hello, self.network.heard())
-            if isinstance(decision, Form):
-                break
             if self._refused is not None:
                 raise self._refused
             if decision.why != why:
@@ -183,29 +190,110 @@ class Lobby:
                     "node=%s waits to form cluster %s: %s", self._config.node, self._config.cluster, why
                 )
             await self._heard.wait()
-        formed = await asyncio.to_thread(self._identity.with_membership, decision.membership)
-        self.network.announce(_hello_of(self._config, formed))
-        return decision.membership
+        membership = decision.membership
+        self._identity = await asyncio.to_thread(self._identity.with_membership, membership)
+        self._meet(membership.everyone)
+        return membership
+
+    def _decide(self) -> Form | Wait:
+        return Form(self._ordered) if self._ordered is not None else decide(self._hello, self.network.heard())
+
+    def on_membership(self, membership: Membership) -> None:
+        """These are the members from now on."""
+        self._members = membership.everyone
+        self._meet(self._members)
+
+    def _meet(self, members: frozenset[NodeId]) -> None:
+        """Dial the members, and tell them and everyone who is connected who we are now."""
+        names = {name_of(member) for member in members} - {self._config.node}
+        self.network.set_peers({name: self.book[name] for name in sorted(names) if name in self.book})
+        self._announce()
+
+    def _announce(self) -> None:
+        self._hello = self._make_hello()
+        self.network.announce(self._hello)
+
+    def _make_hello(self) -> Hello:
+        identity, config = self._identity, self._config
+        return peer_hello(
+            config.cluster,
+            config.node,
+            identity.disk,
+            config.peers,
+            identity.membership,
+            self._members,
+            self.book,
+        )
+
+    # what others say
+
+    def _on_hello(self, hello: Hello) -> None:
+        news = hello.voters is not None and self.book.heard(hello.node, hello.addresses)
+        if news and self._identity.membership is not None:
+            self._meet(self._members or self._identity.membership.everyone)
+        self._meet_speaker(hello)
+        self._heard.set()
+
+    def _meet_speaker(self, hello: Hello) -> None:
+        """A member that this node does not know yet is answered all the same: it may be the leader."""
+        known = self.network.peers()
+        if hello.node in known or hello.voters is None or hello.node not in self.book:
+            return
+        mine = self._identity.membership
+        if mine is not None or make_node_id(self._config.node, self._identity.disk) in hello.members:
+            self.network.set_peers({**known, hello.node: self.book[hello.node]})
 
     def _on_refused(self, peer: str, refuse: Refuse) -> None:
         """Once formed, a refusal is the peer's trouble as likely as ours: the notes have it, the cluster goes on."""
-        if refuse.code in (RefuseCode.INPUT, RefuseCode.IDENTITY):
-            host, port = self._config.peers[peer]
+        if refuse.code in (RefuseCode.INPUT, RefuseCode.IDENTITY) and peer in self.book:
+            host, port = self.book[peer]
             self._refused = refusal_error(refuse, f"node {peer} at {host}:{port}")
             self._heard.set()
 
+    def _on_call(self, connection: Connection, frame: Frame) -> None:
+        if isinstance(frame, Ask):
+            self.administration.on_ask(connection, frame)
+        else:
+            self.calls.on_frame(connection, frame)
 
-def _hello_of(config: VoterConfig, identity: Identity) -> Hello:
-    return peer_hello(
-        config.cluster, config.node, identity.disk, frozenset(config.peers), identity.membership
-    )
+    # what an operator asks
+
+    async def _initialize(self, membership: Membership) -> None:
+        """Form the cluster with this membership. Once; the same again is fine. Raises InvalidInput, IdentityMismatch."""
+        me = make_node_id(self._config.node, self._identity.disk)
+        if self._config.peers:
+            raise InvalidInput(
+                "peers", "are configured, so the cluster forms by itself", "do not initialize it"
+            )
+        if self._identity.membership not in (None, membership) or self._ordered not in (None, membership):
+            raise IdentityMismatch(
+                f"node {self._config.node} is in a cluster with another membership already"
+            )
+        if me not in membership.voters:
+            raise InvalidInput("voters", f"do not name {me}", "inspect the nodes, then initialize anew")
+        if (faults := membership.faults()) is not None:
+            raise InvalidInput("voters", faults, "name other voters")
+        self._ordered = membership
+        self._heard.set()
+
+    def _describe(self) -> dict[str, object]:
+        identity = self._identity
+        return {
+            "cluster": self._config.cluster,
+            "node": self._config.node,
+            "disk": identity.disk,
+            "formed": identity.membership is not None,
+            "connected": self.network.connected(),
+        }
 
 
-def _check_same_voters(config: VoterConfig, identity: Identity) -> None:
-    if identity.membership is None:
+def _check_same_voters(config: VoterConfig, identity: Identity, saved: Saved) -> None:
+    """Whoever names the voters must name those with which the cluster was formed, or those that are in the log since."""
+    if identity.membership is None or not config.peers:
         return
     formed = {name_of(voter) for voter in identity.membership.voters}
-    if formed != set(config.peers):
+    changed = saved.snapshot is not None or any(entry.tag for entry in saved.entries.values())
+    if formed != set(config.peers) and not changed:
         raise InvalidInput(
             "peers",
             f"are {', '.join(sorted(config.peers))}, and the cluster was formed with {', '.join(sorted(formed))}",

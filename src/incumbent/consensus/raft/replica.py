@@ -25,6 +25,7 @@ from incumbent.consensus.api import (
     ReplicaLimits,
     Role,
     Saved,
+    Snapshot,
     SnapshotTaken,
     Standing,
     Status,
@@ -268,6 +269,11 @@ class Raft:
         if state.role is Role.CANDIDATE and state.durable == state.hard_state and state.me not in state.votes:
             state.votes[state.me] = True
             election.tally_votes(state)
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The newest, perhaps not durable yet."""
+        return self.state.snapshot
 
     def standing(self) -> Standing:
         state = self.state
