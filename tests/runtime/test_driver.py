@@ -267,7 +267,7 @@ async def test_a_full_inbox_refuses_requests_and_drops_messages(
         r.wire.receive(B, Vote(Term(9), Index(0), Term(0)))
         assert await futures[2] == Refused(RefusedReason.OVERLOADED)
         assert {type(outcome) for outcome in await asyncio.gather(*futures[:2])} == {Done}
-        assert r.driver.status().dropped == {"requests": 1, "messages": 1}
+        assert r.driver.status().figures.dropped == {"requests": 1, "messages": 1}
 
 
 async def test_whoever_gives_up_waiting_disturbs_nothing(tmp_path: Path) -> None:

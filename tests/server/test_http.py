@@ -16,7 +16,8 @@ from incumbent.errors import InvalidInput
 from incumbent.leadership.events import EventKind, TermEvent
 from incumbent.leadership.tenure import Reason
 from incumbent.server.board import Board
-from incumbent.server.http import CONNECTIONS_MAX, METRICS, StatusServer
+from incumbent.server.http import CONNECTIONS_MAX, StatusServer
+from incumbent.server.terms import METRICS, pages
 
 S = 1_000_000_000
 
@@ -47,7 +48,7 @@ def board(clock: Clock) -> Board:
 
 @pytest.fixture
 def server(board: Board) -> Iterator[StatusServer]:
-    with StatusServer(board, ("127.0.0.1", 0)) as server:
+    with StatusServer(pages(board), ("127.0.0.1", 0)) as server:
         yield server
 
 
@@ -111,7 +112,7 @@ def test_an_unknown_page_names_the_known_ones(server: StatusServer) -> None:
 
 def test_a_port_in_use_is_refused_by_field(server: StatusServer, board: Board) -> None:
     with pytest.raises(InvalidInput, match="^listen: "):
-        StatusServer(board, server.address)
+        StatusServer(pages(board), server.address)
 
 
 def test_silent_connections_are_bounded_and_harm_nobody_for_long(server: StatusServer) -> None:
@@ -134,7 +135,7 @@ def test_silent_connections_are_bounded_and_harm_nobody_for_long(server: StatusS
 @pytest.mark.slow
 async def test_a_real_election_shows(tmp_path: Path) -> None:
     board = Board()
-    with StatusServer(board, ("127.0.0.1", 0)) as server:
+    with StatusServer(pages(board), ("127.0.0.1", 0)) as server:
         async with incumbent.connect(f"local://{tmp_path / 'x'}", ttl=2.0) as cluster:
             async with cluster.election("scheduler", listener=board).campaign() as term:
                 status, body = get(server, "/leader/scheduler")

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
+from incumbent.cli.cluster import add_arguments as add_cluster
+from incumbent.cli.serve import add_arguments as add_serve
 from incumbent.errors import IncumbentError
 from incumbent.sim.options import add_arguments as add_simulation
 
@@ -51,6 +53,14 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     check.set_defaults(run=_check)
 
+    serve = commands.add_parser("serve", help="run one voter of a cluster")
+    add_serve(serve)
+    serve.set_defaults(run=_serve)
+
+    cluster = commands.add_parser("cluster", help="form, inspect and change a cluster")
+    add_cluster(cluster)
+    cluster.set_defaults(run=_cluster)
+
     simulate = commands.add_parser(
         "simulate", help="run the consensus core through seeded faults in simulated time"
     )
@@ -75,6 +85,18 @@ def _simulate(arguments: argparse.Namespace) -> int:
     from incumbent.sim.command import simulate
 
     return simulate(arguments)
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from incumbent.cli.serve import serve
+
+    return serve(arguments)
+
+
+def _cluster(arguments: argparse.Namespace) -> int:
+    from incumbent.cli.cluster import cluster
+
+    return cluster(arguments)
 
 
 def _check(arguments: argparse.Namespace) -> int:

@@ -346,6 +346,12 @@ class Machine:
         values = tuple(self._values[key] for key in self._sorted)
         return _encoder.encode(_Saved(self.revision, values, leases))
 
+    def raise_revision(self, revision: Revision) -> None:
+        """From now on revisions are above this one, as if so much had happened. Nothing changes when they are already."""
+        self.revision = self.compacted = max(self.revision, revision)
+        self._history.clear()
+        self._history_bytes = 0
+
     def restore(self, index: Index, state: bytes) -> None:
         """Become what `snapshot` described, as of log index `index`. The history begins here. Empty bytes (a witness has no
         state) leave everything as it is but for the index.

@@ -175,7 +175,7 @@ def described(driver: Driver) -> dict[str, object]:
         "leases": status.node.leases,
         "requests": status.node.requests,
         "watches": status.watches,
-        "dropped": dict(status.dropped),
+        "dropped": dict(status.figures.dropped),
         "members": {
             "voters": sorted(membership.voters),
             "outgoing": sorted(membership.outgoing),

@@ -14,6 +14,7 @@ from typing import Final
 from incumbent.consensus.api import Timing
 from incumbent.errors import InvalidInput
 from incumbent.ids import DiskId, make_node_id
+from incumbent.node.node import Limits
 from incumbent.runtime.frames import Address
 
 VOTERS_MAX: Final = 7
@@ -35,6 +36,9 @@ class VoterConfig:
     advertise: Address | None = None
     """Where the others reach this node, when it is not among the peers and that is not where it listens."""
     timing: Timing = field(default_factory=Timing)
+    limits: Limits = field(default_factory=Limits)
+    priority: int = 0
+    """Among voters that have everything, the highest should lead."""
     insecure: bool = False
     """There is no TLS yet, so listening on anything but loopback has to be wanted."""
 

@@ -10,7 +10,7 @@ bug is better absent than wrong. Nothing is sent or answered after it; what was 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,6 +32,7 @@ from incumbent.kv.api import NO_LEASE, Command, Query, Range
 from incumbent.node.api import Applied, NodeStatus, Outcome, Refused, RefusedReason, Unknown
 from incumbent.node.node import Node
 from incumbent.ports import Clock, Storage, Transport
+from incumbent.runtime.figures import Figures
 from incumbent.runtime.notes import Notes
 from incumbent.runtime.watches import Watches
 
@@ -47,7 +48,8 @@ DISK_CLOSE_TIMEOUT_S: Final = 5.0
 class DriverStatus:
     node: NodeStatus
     watches: int
-    dropped: Mapping[str, int]
+    figures: Figures
+    counts: Mapping[str, int]  # of notes, by code
     notes: Sequence[Note]  # the newest, oldest first
 
 
@@ -84,7 +86,8 @@ class Driver:
         self._last_request = 0
         self._watches = Watches(node.machine)
         self._leadership_changed = asyncio.Event()  # replaced at each change
-        self._dropped: Counter[str] = Counter()
+        self._figures = Figures()
+        self._figures.led(known=self.leadership.leader is not None, now_ns=clock.now_ns())
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._led_ns = clock.now_ns()  # when a leader was last known
@@ -115,14 +118,17 @@ class Driver:
 
     def submit(self, command: Command) -> asyncio.Future[Outcome]:
         """Have `command` applied. Raises EngineUnavailable once the driver has ended."""
+        self._figures.commands += 1
         return self._ask(lambda request, now_ns: self._node.submit(request, command, now_ns))
 
     def read(self, query: Query, *, lease: LeaseId = NO_LEASE) -> asyncio.Future[Outcome]:
         """A linearizable read; with `lease`, refused while that lease's expiry is undecided."""
+        self._figures.reads += 1
         return self._ask(lambda request, now_ns: self._node.read(request, query, now_ns, lease=lease))
 
     def renew(self, lease: LeaseId) -> asyncio.Future[Outcome]:
         """Extend a lease by its full ttl, counted from when the leader takes this request."""
+        self._figures.renewals += 1
         return self._ask(lambda request, now_ns: self._node.renew(request, lease, now_ns))
 
     def change_membership(self, change: MembershipChange) -> asyncio.Future[Outcome]:
@@ -136,7 +142,9 @@ class Driver:
     async def take_snapshot(self) -> Snapshot:
         """A snapshot of everything that is acknowledged, where this voter leads; else of what is applied here. The log up to
         there is forgotten. Raises EngineUnavailable when there is nothing yet, or the driver has ended."""
-        await self.read(Range(b"", b"\0"))  # whoever leads has applied what is acknowledged when this is answered
+        await self.read(
+            Range(b"", b"\0")
+        )  # whoever leads has applied what is acknowledged when this is answered
         taken: asyncio.Future[Snapshot | None] = asyncio.get_running_loop().create_future()
         self._put(lambda now_ns: taken.set_result(self._node.take_snapshot(now_ns)))
         if self.ended or (snapshot := await taken) is None:
@@ -166,7 +174,7 @@ class Driver:
 
     def status(self) -> DriverStatus:
         return DriverStatus(
-            self._node.status(), self._watches.count, dict(self._dropped), self._notes.recent()
+            self._node.status(), self._watches.count, self._figures, self._notes.counts, self._notes.recent()
         )
 
     # the loop
@@ -232,12 +240,14 @@ class Driver:
         self._wake.set()
 
     async def _persist(self, record: Record) -> None:
+        began_ns = self._clock.now_ns()
         write = asyncio.get_running_loop().run_in_executor(self._disk, self._storage.persist, [record])
         write.add_done_callback(self._on_written)
         while not write.done():
             await self._sleep()
             self._step_all()
         write.result()
+        self._figures.written(self._clock.now_ns() - began_ns)
 
     def _on_written(self, write: asyncio.Future[None]) -> None:
         if not write.cancelled():
@@ -248,6 +258,8 @@ class Driver:
         for request, outcome in applied.outcomes:
             future = self._waiting.pop(request, None)
             invariant(future is not None, "a request ends once", request=request, outcome=outcome)
+            if isinstance(outcome, Refused):
+                self._figures.refused[outcome.reason.value] += 1
             if future is not None and not future.done():  # done: whoever asked has given up
                 future.set_result(outcome)
         self._watches.wake(applied.changes)
@@ -255,6 +267,7 @@ class Driver:
             self._watches.wake_all()
         if applied.leadership is not None:
             self.leadership = applied.leadership
+            self._figures.led(known=self.leadership.leader is not None, now_ns=self._clock.now_ns())
             self._announce_leadership()
         self._notes.add(applied.notes)
 
@@ -281,7 +294,7 @@ class Driver:
             raise EngineUnavailable("this voter has stopped")
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         if len(self._inbox) >= INBOX_MAX:
-            self._dropped["requests"] += 1
+            self._figures.dropped["requests"] += 1
             future.set_result(Refused(RefusedReason.OVERLOADED))
             return future
         self._last_request += 1
@@ -292,7 +305,7 @@ class Driver:
 
     def _on_message(self, sender: NodeId, message: Message) -> None:
         if len(self._inbox) >= INBOX_MAX:
-            self._dropped["messages"] += 1
+            self._figures.dropped["messages"] += 1
             return
         self._put(lambda now_ns: self._node.receive(sender, message, now_ns))
 

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from incumbent.consensus.api import Membership, Saved
+from incumbent.consensus.api import Membership, Role, Saved, Status
 from incumbent.consensus.raft import messages
 from incumbent.errors import IdentityMismatch, IncumbentError, InvalidInput, StorageCorrupt
 from incumbent.ids import ClusterName, NodeId, make_node_id, name_of
+from incumbent.node.api import Done
 from incumbent.node.node import Node
 from incumbent.runtime import wal
 from incumbent.runtime.admin import Administration
@@ -37,6 +38,7 @@ from incumbent.runtime.transport import Network
 
 __all__ = ["Voter", "VoterConfig", "VoterStatus"]
 
+HAND_OVER_TIMEOUT_S: Final = 1.0
 STOP_TIMEOUT_S: Final = 5.0
 """How long a clean stop waits for a write in flight."""
 
@@ -98,6 +100,8 @@ class Voter:
                 random=Random(os.urandom(16)),
                 now_ns=clock.now_ns(),
                 timing=config.timing,
+                limits=config.limits,
+                priority=config.priority,
             )
             driver = Driver(node, storage, lobby.network, clock, notes, on_membership=lobby.on_membership)
             lobby.calls.driver = lobby.administration.driver = driver
@@ -131,7 +135,27 @@ class Voter:
             logger.critical("node=%s stopped: %s: %s", self._config.node, type(error).__name__, error)
             self._network.abort()
 
+    async def hand_over(self) -> bool:
+        """If this voter leads, have the follower that has most of the log lead instead. Tells whether it does now; takes at
+        most `HAND_OVER_TIMEOUT_S`."""
+        replica = self.driver.status().node.replica
+        others = replica.membership.voters - replica.membership.witnesses - {self.me}
+        heirs = sorted(others, key=lambda peer: (self._has(replica, peer), peer))
+        if self.driver.ended or replica.role is not Role.LEADER or not heirs:
+            return False
+        try:
+            async with asyncio.timeout(HAND_OVER_TIMEOUT_S):
+                return isinstance(await self.driver.transfer(heirs[-1]), Done)
+        except TimeoutError:
+            return False
+
+    def _has(self, replica: Status, peer: NodeId) -> int:
+        """How much of the log a peer that can be reached is known to have."""
+        match = replica.peers.get(peer, {}).get("match", 0)
+        return int(str(match)) if self._network.connected().get(name_of(peer)) else -1
+
     async def _stop(self) -> None:
+        await self.hand_over()  # so that nobody has to miss this voter first
         self.driver.stop()
         await asyncio.wait({self._task}, timeout=STOP_TIMEOUT_S)
         if not self._task.done():

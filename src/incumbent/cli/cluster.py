@@ -1,0 +1,210 @@
+"""``incumbent cluster VERB``: what an operator does to a cluster, from any host that reaches it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from incumbent.cli.settings import DEFAULT_CLUSTER, ENVIRONMENT_PREFIX, parse_address, parse_named
+from incumbent.engines.cluster.backup import read_backup, restore, write_backup
+from incumbent.errors import InvalidInput
+from incumbent.ids import ClusterName, NodeId, name_of
+from incumbent.runtime.operator import Operator, Report
+
+TIMEOUT_S: Final = 30.0
+Output = dict[str, Any]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Every verb with its own arguments, and those that all have."""
+    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+    init = _verb(verbs, "init", "form a cluster of empty nodes; once", endpoints=False)
+    init.add_argument("nodes", nargs="+", metavar="NAME=HOST:PORT", help="every voter")
+    init.add_argument("--witness", action="append", default=[], metavar="NAME", help="a voter without data")
+    _verb(verbs, "status", "what every node tells")
+    for name, text in (
+        ("add", "admit an empty node as a learner"),
+        ("replace", "let an empty node take the place of the member of that name"),
+    ):
+        verb = _verb(verbs, name, text)
+        verb.add_argument("node", metavar="NAME=HOST:PORT", help="the new node, which runs already")
+        if name == "add":
+            verb.add_argument("--witness", action="store_true", help="it is to vote and to hold no data")
+    for name, text in (
+        ("promote", "make a learner a voter, once it has caught up"),
+        ("demote", "make a voter a learner"),
+        ("remove", "remove a node"),
+        ("transfer", "hand leadership over"),
+    ):
+        _verb(verbs, name, text).add_argument("node", metavar="NAME", help="which")
+    snapshot = _verb(verbs, "snapshot", "write everything that is acknowledged into a file")
+    snapshot.add_argument("file", metavar="FILE", help="made anew; it must not exist")
+    restored = _verb(
+        verbs, "restore", "make a data directory from such a file: a new cluster of one node", endpoints=False
+    )
+    restored.add_argument("file", metavar="FILE", help="what `snapshot` wrote")
+    restored.add_argument(
+        "--node", required=True, metavar="NAME", help="the node that begins the new cluster"
+    )
+    restored.add_argument("--data-dir", required=True, metavar="DIR", help="of that node; empty or not there")
+
+
+def _verb(verbs: Any, name: str, text: str, *, endpoints: bool = True) -> argparse.ArgumentParser:
+    verb: argparse.ArgumentParser = verbs.add_parser(name, help=text, description=text)
+    if endpoints:
+        verb.add_argument(
+            "--endpoints",
+            default=os.environ.get(f"{ENVIRONMENT_PREFIX}ENDPOINTS"),
+            metavar="HOST:PORT,…",
+            help=f"any nodes of the cluster ({ENVIRONMENT_PREFIX}ENDPOINTS)",
+        )
+    verb.add_argument(
+        "--cluster",
+        default=os.environ.get(f"{ENVIRONMENT_PREFIX}CLUSTER", DEFAULT_CLUSTER),
+        metavar="NAME",
+        help=f"its name ({DEFAULT_CLUSTER})",
+    )
+    verb.add_argument(
+        "--timeout", type=float, default=TIMEOUT_S, metavar="S", help=f"give up after ({TIMEOUT_S:g})"
+    )
+    verb.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    verb.set_defaults(verb=name)
+    return verb
+
+
+def cluster(arguments: argparse.Namespace) -> int:
+    """Do it, and print what came of it. Raises IncumbentError."""
+    output = asyncio.run(_run(arguments))
+    print(json.dumps(output, indent=1) if arguments.json else _shown(arguments.verb, output))
+    return 0
+
+
+async def _run(arguments: argparse.Namespace) -> Output:
+    deadline = asyncio.get_running_loop().time() + arguments.timeout
+    endpoints = _endpoints(arguments)
+    return await VERBS[arguments.verb](Operator(arguments.cluster, endpoints, deadline), arguments)
+
+
+def _endpoints(arguments: argparse.Namespace) -> Sequence[tuple[str, int]]:
+    if not hasattr(arguments, "endpoints"):
+        return ()
+    if not arguments.endpoints:
+        raise InvalidInput("endpoints", "are missing", "give --endpoints host:port,… of any nodes")
+    return [parse_address("endpoints", text) for text in arguments.endpoints.split(",")]
+
+
+async def _init(operator: Operator, arguments: argparse.Namespace) -> Output:
+    named = [parse_named("nodes", text) for text in arguments.nodes]
+    nodes = dict(named)
+    if len(nodes) != len(named):
+        raise InvalidInput("nodes", "name one twice", "name each node once")
+    for witness in arguments.witness:
+        if witness not in nodes:
+            raise InvalidInput("witness", f"{witness} is none of the nodes", "name one of them")
+    await operator.init(nodes, arguments.witness)
+    return {"formed": sorted(nodes), "witnesses": sorted(arguments.witness)}
+
+
+async def _status(operator: Operator, _: argparse.Namespace) -> Output:
+    reports = await operator.everyone()
+    return {"nodes": {n: r if isinstance(r, dict) else {"unreachable": r} for n, r in reports.items()}}
+
+
+async def _add(operator: Operator, arguments: argparse.Namespace) -> Output:
+    name, address = parse_named("node", arguments.node)
+    return {"added": await operator.add(name, address, witness=arguments.witness), "as": "learner"}
+
+
+async def _replace(operator: Operator, arguments: argparse.Namespace) -> Output:
+    name, address = parse_named("node", arguments.node)
+    await operator.replace(name, address)
+    return {"replaced": name, **await _members(operator)}
+
+
+def _with_node(verb: Callable[[Operator, str], Awaitable[None]]) -> Callable[..., Awaitable[Output]]:
+    async def run(operator: Operator, arguments: argparse.Namespace) -> Output:
+        await verb(operator, arguments.node)
+        return await _members(operator)
+
+    return run
+
+
+async def _members(operator: Operator) -> Output:
+    members = await operator.members()
+    return {role: [name_of(NodeId(m)) for m in members[role]] for role in ("voters", "learners", "witnesses")}
+
+
+async def _transfer(operator: Operator, arguments: argparse.Namespace) -> Output:
+    await operator.transfer(arguments.node)
+    return {"leader": arguments.node}
+
+
+async def _snapshot(operator: Operator, arguments: argparse.Namespace) -> Output:
+    taken, state = await operator.fetch_state()
+    write_backup(Path(arguments.file), operator.cluster, taken, state)
+    return {"file": arguments.file, "index": taken["index"], "bytes": taken["bytes"]}
+
+
+async def _restore(operator: Operator, arguments: argparse.Namespace) -> Output:
+    backup = read_backup(Path(arguments.file))
+    voter = restore(backup, Path(arguments.data_dir), ClusterName(operator.cluster), arguments.node)
+    return {"voter": voter, "data_dir": arguments.data_dir, "index": backup.index}
+
+
+VERBS: Final[dict[str, Callable[[Operator, argparse.Namespace], Awaitable[Output]]]] = {
+    "init": _init,
+    "status": _status,
+    "add": _add,
+    "replace": _replace,
+    "promote": _with_node(Operator.promote),
+    "demote": _with_node(Operator.demote),
+    "remove": _with_node(Operator.remove),
+    "transfer": _transfer,
+    "snapshot": _snapshot,
+    "restore": _restore,
+}
+
+
+def _shown(verb: str, output: Output) -> str:
+    if verb == "status":
+        return _table(output["nodes"])
+    return "\n".join(
+        f"{key}: {', '.join(map(str, v)) if isinstance(v, list) else v}" for key, v in output.items()
+    )
+
+
+COLUMNS: Final = ("node", "role", "state", "term", "leader", "applied", "lag", "version", "address")
+
+
+def _table(nodes: dict[str, Report]) -> str:
+    most = max([int(report.get("commit", 0)) for report in nodes.values()], default=0)
+    rows = [COLUMNS, *(_row(name, report, most) for name, report in nodes.items())]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def _row(name: str, report: Report, most: int) -> tuple[str, ...]:
+    if "unreachable" in report:
+        return (name, "-", "unreachable", "-", "-", "-", "-", "-", report["unreachable"])
+    host, port = report["addresses"].get(name, ("?", 0))
+    if "role" not in report:
+        return (name, "-", "waits for its cluster", "-", "-", "-", "-", report["version"], f"{host}:{port}")
+    leader = name_of(NodeId(report["leader"])) if report["leader"] else "none"
+    return (
+        name,
+        report["role"],
+        report["state"],
+        str(report["term"]),
+        leader,
+        str(report["applied"]),
+        str(most - report["applied"]),
+        report["version"],
+        f"{host}:{port}",
+    )

@@ -1,0 +1,62 @@
+"""``incumbent serve``: one voter of a cluster, for as long as the process runs."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from contextlib import AsyncExitStack
+
+from incumbent.cli.settings import ENVIRONMENT_PREFIX, OPTIONS, Settings, settings
+from incumbent.runtime.voter import Voter
+from incumbent.server.http import StatusServer
+from incumbent.server.voter import pages
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", metavar="FILE", help="TOML; flags and INCUMBENT_… variables prevail")
+    for option in OPTIONS:
+        if option.flag:
+            parser.add_argument(f"--{option.name}", action="store_true", default=None, help=option.help)
+        else:
+            parser.add_argument(f"--{option.name}", metavar=option.key.upper(), help=option.help)
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """Run until SIGTERM or SIGINT: leadership is handed over first. Raises IncumbentError."""
+    said = settings(
+        arguments.config or os.environ.get(f"{ENVIRONMENT_PREFIX}CONFIG"), os.environ, vars(arguments)
+    )
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    asyncio.run(_serve(said))
+    return 0
+
+
+async def _serve(said: Settings) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await _run(said, stop)
+
+
+async def _run(said: Settings, stop: asyncio.Event) -> None:
+    async with AsyncExitStack() as stack:
+        opening = asyncio.create_task(stack.enter_async_context(Voter.open(said.voter)))
+        stopping = asyncio.create_task(stop.wait())
+        stack.callback(stopping.cancel)
+        await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not opening.done():  # it waits for its cluster, and is told to stop: there is nothing to finish
+            opening.cancel()
+            await asyncio.wait({opening})
+            return
+        voter = opening.result()
+        if said.http is not None:
+            stack.enter_context(StatusServer(pages(voter, asyncio.get_running_loop()), said.http))
+        stopped = asyncio.create_task(voter.wait_stopped())
+        await asyncio.wait({stopping, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if stopped.done():
+            stopped.result()  # raises what stopped it
+        stopped.cancel()

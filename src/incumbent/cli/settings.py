@@ -1,0 +1,178 @@
+"""What `incumbent serve` is told: by flags, by environment variables, by a TOML file; the earlier prevails."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from incumbent.consensus.api import Timing
+from incumbent.errors import InvalidInput
+from incumbent.node.node import Limits
+from incumbent.runtime.config import VoterConfig
+from incumbent.runtime.frames import Address
+
+DEFAULT_CLUSTER: Final = "incumbent"
+ENVIRONMENT_PREFIX: Final = "INCUMBENT_"
+MS_MAX: Final = 60_000
+MS: Final = 1_000_000
+
+
+def parse_address(field: str, text: str) -> Address:
+    """``host:port``, an IPv6 address in brackets. Raises InvalidInput."""
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        host = ""
+    if not (
+        host and colon and port.isascii() and port.isdigit() and len(port) <= 5 and 0 <= int(port) <= 65_535
+    ):
+        raise InvalidInput(field, f"{text[:80]!r} is no address", "write host:port")
+    return host, int(port)
+
+
+def parse_named(field: str, text: str) -> tuple[str, Address]:
+    """``name=host:port``. Raises InvalidInput."""
+    name, equals, address = text.partition("=")
+    if not name or not equals:
+        raise InvalidInput(field, f"{text[:80]!r} is no node", "write name=host:port")
+    return name, parse_address(field, address)
+
+
+def _text(_: str, value: Any) -> Any:
+    return value
+
+
+def _address(field: str, value: Any) -> Any:
+    return parse_address(field, value)
+
+
+def _peers(field: str, value: Any) -> Any:
+    items = value.split(",") if isinstance(value, str) else value
+    return dict(parse_named(field, item) for item in items if item)
+
+
+def _milliseconds(field: str, value: Any) -> Any:
+    return _number(field, value, MS_MAX) * MS
+
+
+def _count(field: str, value: Any) -> Any:
+    return _number(field, value, 1_000_000_000)
+
+
+def _number(field: str, value: Any, most: int) -> int:
+    text = str(value)
+    if isinstance(value, bool) or not (text.isascii() and text.isdigit() and 0 < int(text) <= most):
+        raise InvalidInput(field, f"{text[:20]!r} is no whole number from 1 to {most}", "correct it")
+    return int(text)
+
+
+def _flag(field: str, value: Any) -> Any:
+    if isinstance(value, bool):
+        return value
+    if value not in ("0", "1"):
+        raise InvalidInput(
+            field,
+            f"{str(value)[:20]!r} is neither yes nor no",
+            "write true or false, in the environment 1 or 0",
+        )
+    return value == "1"
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One thing that can be said, under one name: ``--data-dir``, ``INCUMBENT_DATA_DIR``, ``data_dir = …``."""
+
+    name: str
+    help: str
+    read: Callable[[str, Any], Any] = _text
+    flag: bool = False
+
+    @property
+    def key(self) -> str:
+        return self.name.replace("-", "_")
+
+
+OPTIONS: Final = (
+    Option("cluster", f"the cluster's name ({DEFAULT_CLUSTER})"),
+    Option("node", "this node's name"),
+    Option("data-dir", "where it keeps its log; made when it is not there"),
+    Option("listen", "host:port for voters and clients", _address),
+    Option("advertise", "host:port under which the others reach it (as listen)", _address),
+    Option("peers", "name=host:port,… of all voters, this one too: the cluster then forms by itself", _peers),
+    Option("http", "host:port for liveness, readiness and metrics (none)", _address),
+    Option("heartbeat-ms", "the leader's heartbeat, in milliseconds (50)", _milliseconds),
+    Option(
+        "election-ms",
+        "the least election timeout, in milliseconds; the greatest is twice that (150)",
+        _milliseconds,
+    ),
+    Option("priority", "among voters that have everything, the highest leads (0)", _count),
+    Option("snapshot-entries", "commands between two snapshots of the log (100000)", _count),
+    Option(
+        "insecure", "listen on an address that is not loopback although there is no TLS", _flag, flag=True
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    voter: VoterConfig
+    http: Address | None
+
+
+def settings(file: str | None, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
+    """Put together what was said. Raises InvalidInput, naming the field."""
+    said = _of_file(file)
+    for option in OPTIONS:
+        from_environment = environment.get(ENVIRONMENT_PREFIX + option.key.upper())
+        if from_environment is not None:
+            said[option.key] = from_environment
+        if flags.get(option.key) is not None:
+            said[option.key] = flags[option.key]
+    for required in ("node", "data_dir"):
+        if not said.get(required):
+            raise InvalidInput(
+                required, "is missing", f"give --{required.replace('_', '-')} or write it in the file"
+            )
+    values = {o.key: o.read(o.key, said[o.key]) for o in OPTIONS if o.key in said}
+    default = Timing()
+    election_ns = values.get("election_ms", default.election_timeout_min_ns)
+    greatest_ns = 2 * election_ns if "election_ms" in values else default.election_timeout_max_ns
+    limits = Limits()
+    voter = VoterConfig(
+        cluster=values.get("cluster", DEFAULT_CLUSTER),
+        node=values["node"],
+        data_dir=Path(values["data_dir"]),
+        peers=values.get("peers", {}),
+        listen=values.get("listen"),
+        advertise=values.get("advertise"),
+        timing=Timing(
+            heartbeat_ns=values.get("heartbeat_ms", default.heartbeat_ns),
+            election_timeout_min_ns=election_ns,
+            election_timeout_max_ns=greatest_ns,
+        ),
+        limits=Limits(snapshot_entries=values.get("snapshot_entries", limits.snapshot_entries)),
+        priority=values.get("priority", 0),
+        insecure=values.get("insecure", False),
+    )
+    return Settings(voter, values.get("http"))
+
+
+def _of_file(file: str | None) -> dict[str, Any]:
+    if file is None:
+        return {}
+    try:
+        content = tomllib.loads(Path(file).read_text())
+    except (OSError, ValueError) as error:
+        raise InvalidInput("config", f"{file} cannot be read: {error}", "give a TOML file") from error
+    known = {option.key for option in OPTIONS}
+    for key in content:
+        if key not in known:
+            raise InvalidInput(
+                key, f"is nothing that {file} can say", f"say one of {', '.join(sorted(known))}"
+            )
+    return content
