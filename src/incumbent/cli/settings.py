@@ -107,7 +107,7 @@ OPTIONS: Final = (
     Option("heartbeat-ms", "the leader's heartbeat, in milliseconds (50)", _milliseconds),
     Option(
         "election-ms",
-        "the least election timeout, in milliseconds; the greatest is twice that (150)",
+        "the least election timeout, in milliseconds; the greatest is twice that (300)",
         _milliseconds,
     ),
     Option("priority", "among voters that have everything, the highest leads (0)", _count),
