@@ -180,10 +180,23 @@ def a_late_leader_lacks_what_a_later_term_committed(h: History) -> None:
 
 
 def a_committed_entry_is_cut(h: History) -> None:
+    h.votes(A, 1, A)
     h.writes(A, e(1, 1))
     h.writes(A, e(2, 1))
     h.applies(A, 1, 1)
     h.writes(A, truncate_from=Index(1 if h.bad else 2))
+
+
+def a_committed_entry_is_cut_by_who_knew(h: History) -> None:
+    """Term 3 commits what term 1 wrote; a voter that is still in term 1 may yet cut its copy for term 2 (seed 36789)."""
+    for me in (A, B, C):
+        h.votes(me, 1, A)
+        h.writes(me, e(1, 1))
+    for me in (A, B, C) if h.bad else (A, B):
+        h.votes(me, 3, B)
+    h.is_now(B, term=Term(3))
+    h.applies(B, 1, 1)
+    h.writes(C, e(1, 2), truncate_from=Index(1), hard_state=encode_hard_state(HardState(Term(3), None)))
 
 
 def a_newer_log_lacks_the_committed(h: History) -> None:
@@ -303,6 +316,7 @@ BROKEN: dict[str, tuple[Callable[[History], None], str]] = {
     "a leader lacks what is committed": (a_leader_lacks_what_is_committed, "leader_completeness"),
     "a late leader": (a_late_leader_lacks_what_a_later_term_committed, "leader_completeness"),
     "a committed entry is cut": (a_committed_entry_is_cut, "quorum_log"),
+    "a committed entry is cut by who knew": (a_committed_entry_is_cut_by_who_knew, "quorum_log"),
     "a newer log lacks the committed": (a_newer_log_lacks_the_committed, "uptodate_correct"),
     "two votes": (two_votes, "vote_once"),
     "the durable term falls": (the_durable_term_falls, "monotone"),

@@ -182,17 +182,26 @@ class LeaderCompleteness(Predicate):
 
 
 class CommittedStays(Predicate):
-    """`quorum_log`: whoever has a committed entry on its disk keeps it, so the quorum that has it always will."""
+    """`quorum_log`: whoever has a committed entry on its disk, and knew by then of the term that committed it, keeps it.
+
+    The quorum that committed it knew, so it always has it. Who slept through that term may have the entry from before, and
+    lose it to an Append of the terms between: its copy was never counted (Raft §5.4.2).
+    """
 
     def __init__(self, committed: Committed) -> None:
         self._committed = committed
+        self._terms: dict[NodeId, int] = {}  # durable before the record that is told of
 
     def durable(self, voter: Voter, record: Record) -> None:
+        term = self._terms.get(voter.me, 0)
+        if record.hard_state is not None:
+            self._terms[voter.me] = saved_vote(record.hard_state)[0]
         if record.truncate_from is None:
             return
-        known = self._committed.entries
+        known, known_in = self._committed.entries, self._committed.known_in
         for entry in voter.disk.cut:
-            if entry.index <= len(known) and known[entry.index - 1].term == entry.term:
+            at = entry.index - 1
+            if at < len(known) and known[at].term == entry.term and known_in[at] <= term:
                 invariant(
                     voter.disk.holds(entry.index, entry.term),
                     "quorum_log: a committed entry is cut",
