@@ -5,11 +5,11 @@ Each port is defined by its conformance suite; the real and the simulated ones r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from incumbent.consensus.api import Envelope, Message, Record, Saved
-from incumbent.ids import NodeId
+from incumbent.consensus.api import Blob, Envelope, Message, Record, Saved, Snapshot
+from incumbent.ids import Index, NodeId
 
 
 class Clock(Protocol):
@@ -34,6 +34,16 @@ class Storage(Protocol):
 
         Raises StorageFailed on the first write or fsync error; the storage is unusable from then on.
         """
+        ...
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The newest durable one, with a state that can be read in parts."""
+        ...
+
+    def write_snapshot(self, index: Index, chunks: Iterable[bytes]) -> Blob:
+        """A durable copy of `chunks`, the machine's state after `index`: what a later Record's snapshot names as its state.
+        Blocking; unlike all else it may be called in a thread beside persist(). Raises StorageFailed."""
         ...
 
     def close(self) -> None: ...

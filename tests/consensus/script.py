@@ -191,7 +191,8 @@ class Script:
         ready, one.outstanding = one.outstanding, None
         assert ready is not None
         if ready.install is not None:
-            one.installed.append(ready.install)
+            assert one.disk.snapshot is not None
+            one.installed.append(one.disk.snapshot)
         one.committed += ready.committed
         one.transferred += ready.transferred
         one.placed += ready.placed
@@ -200,7 +201,7 @@ class Script:
         one.notes += ready.notes
         if ready.leadership is not None:
             one.leaderships.append(ready.leadership)
-        one.raft.advance()
+        one.raft.advance(one.disk.snapshot if ready.record and ready.record.snapshot else None)
         one.raft.invariants()
 
     def flush(self, name: str) -> None:

@@ -8,6 +8,7 @@ plainest one that can be compared: the list of what was applied. The cluster its
 import heapq
 import random
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from itertools import count
 
@@ -22,6 +23,7 @@ from incumbent.consensus.api import (
     Leadership,
     Membership,
     PeerLost,
+    Pieced,
     Placed,
     ReadReady,
     Ready,
@@ -63,10 +65,15 @@ class Disk:
         self.hard_state: bytes | None = None
         self.entries: dict[Index, Entry] = {}
         self.snapshot: Snapshot | None = None
+        self.incoming = b""
         self.write_ns = MS
 
     def write(self, record: Record) -> None:
+        for piece in record.pieces:
+            self.incoming = self.incoming[: piece.offset] + piece.data
         if (snapshot := record.snapshot) is not None:
+            if isinstance(snapshot.state, Pieced):
+                snapshot = replace(snapshot, state=self.incoming)
             self.snapshot = snapshot
             self.entries = {at: entry for at, entry in self.entries.items() if at > snapshot.index}
         if (start := record.truncate_from) is not None:
@@ -226,7 +233,8 @@ class Cluster:
         for placed in ready.placed:
             host.placed.setdefault(placed.index, []).append(placed)
         if ready.install is not None:
-            self._install(host, ready.install)
+            assert host.disk.snapshot is not None
+            self._install(host, host.disk.snapshot)
         for committed in ready.committed:
             self._apply(host, committed)
         for refusal in ready.refused:
@@ -237,11 +245,11 @@ class Cluster:
         self._serve_reads(host)
         if ready.leadership is not None:
             self._lead(host, ready.leadership)
-        host.replica.advance()
+        host.replica.advance(host.disk.snapshot if ready.record and ready.record.snapshot else None)
 
     def _install(self, host: Host, snapshot: Snapshot) -> None:
         if host.name not in self.first.witnesses:  # a witness is sent no state
-            host.machine = msgspec.msgpack.decode(snapshot.state, type=list[Applied])
+            host.machine = msgspec.msgpack.decode(snapshot.state[:], type=list[Applied])
         host.applied = snapshot.index
         # What was placed under a snapshot is never applied here: its outcome stays unknown.
         host.placed = {at: placed for at, placed in host.placed.items() if at > snapshot.index}

@@ -70,7 +70,7 @@ BREAKS_AT_REST: dict[str, tuple[str, Callable[[State], object]]] = {
     ),
     "no snapshot is longer than it says": (
         "b",
-        lambda s: setattr(s, "incoming", Incoming(Term(2), Index(9), Term(2), 1, bytearray(b"xy"))),
+        lambda s: setattr(s, "incoming", Incoming(Term(2), Index(9), Term(2), 1, 2)),
     ),
     "the term's no-op stands": ("a", lambda s: setattr(s, "term_start", Index(1))),
     "a leader knows everyone": ("a", lambda s: s.progress.popitem()),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 import pytest
 
 from incumbent.ids import Index, LeaseId, Term
 from incumbent.kv.api import Code, DeleteRange, LeaseCheckpoint, LeaseGrant, LeaseRevoke, Once, Put
 from incumbent.kv.machine import ANSWERS_MAX, Machine
+from incumbent.kv.state import FORMAT
 from tests.kv.driven import TERM, Driven
 
 SEVEN = LeaseId(7)
@@ -130,11 +133,43 @@ def state_with_a_key_of_no_lease() -> bytes:
     kv = Driven()
     kv.do(LeaseGrant(SEVEN, TTL))
     kv.do(Put(b"k", b"v", SEVEN))
-    revision, values, _ = msgspec.msgpack.decode(kv.machine.snapshot())
-    return msgspec.msgpack.encode([revision, values, []])
+    frozen = kv.machine.freeze()
+    return b"".join(replace(frozen, leases=[]))
 
 
-@pytest.mark.parametrize("state", [b"\xc1", b"\x93\x01", state_with_a_key_of_no_lease()])
+def state_of_another_format() -> bytes:
+    head = msgspec.msgpack.encode([FORMAT + 1, 1, 0, 0])
+    return len(head).to_bytes(4, "little") + head
+
+
+def state_cut_short() -> bytes:
+    kv = Driven()
+    kv.do(Put(b"k", b"v"))
+    return kv.machine.snapshot()[:-1]
+
+
+def state_with_more_than_it_says() -> bytes:
+    return Driven().machine.snapshot() + b"\1\0\0\0\x90"
+
+
+def state_with_nothing_where_something_is_due() -> bytes:
+    head = msgspec.msgpack.encode([FORMAT, 1, 0, 1])
+    return len(head).to_bytes(4, "little") + head + b"\1\0\0\0\x90" * 3
+
+
+NO_STATES = (
+    b"\xc1",
+    b"\x93\x01",
+    state_with_a_key_of_no_lease(),
+    state_of_another_format(),
+    state_cut_short(),
+    state_with_more_than_it_says(),
+    state_with_nothing_where_something_is_due(),
+    b"\xff\xff\xff\xff\0",
+)
+
+
+@pytest.mark.parametrize("state", NO_STATES)
 def test_what_is_no_snapshot_is_refused_and_changes_nothing(kv: Driven, state: bytes) -> None:
     """P77."""
     kv.do(Put(b"a", b"1", SEVEN))

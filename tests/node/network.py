@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from random import Random
 
@@ -14,6 +14,7 @@ from incumbent.consensus.api import (
     Membership,
     MembershipChange,
     Message,
+    Pieced,
     Role,
     Saved,
     Snapshot,
@@ -37,6 +38,7 @@ class Disk:
     hard_state: bytes | None = None
     entries: dict[Index, Entry] = field(default_factory=dict)
     snapshot: Snapshot | None = None
+    incoming: bytes = b""
 
     def persist(self, ready: NodeReady) -> None:
         record = ready.record
@@ -44,8 +46,12 @@ class Disk:
             return
         if record.hard_state is not None:
             self.hard_state = record.hard_state
+        for piece in record.pieces:
+            self.incoming = self.incoming[: piece.offset] + piece.data
         if record.snapshot is not None:
             self.snapshot = record.snapshot
+            if isinstance(record.snapshot.state, Pieced):
+                self.snapshot = replace(record.snapshot, state=self.incoming)
             self.entries = {index: e for index, e in self.entries.items() if index > record.snapshot.index}
         if record.truncate_from is not None:
             for index in [index for index in self.entries if index >= record.truncate_from]:
@@ -201,7 +207,10 @@ class Table:
     def _finish(self, name: NodeId, ready: NodeReady) -> None:
         self.disks[name].persist(ready)
         self._send(name, ready.messages)
-        applied = self.nodes[name].advance(self.now_ns)
+        node = self.nodes[name]
+        applied = node.advance(self.now_ns, self.disks[name].snapshot)
+        if node.snapshot_due and (frozen := node.begin_snapshot()) is not None:
+            node.snapshot_taken(frozen.index, b"".join(frozen.chunks), self.now_ns)
         for request, outcome in applied.outcomes:
             assert request not in self.outcomes, "a request is answered once"
             self.outcomes[request] = outcome

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from incumbent.consensus.api import Envelope, Membership, Message, Record, Role, Saved, Timing
+from incumbent.consensus.api import Blob, Envelope, Membership, Message, Record, Role, Saved, Snapshot, Timing
 from incumbent.consensus.raft.messages import Vote, VoteReply
 from incumbent.errors import EngineUnavailable, InvariantViolated, StorageFailed, WatchLost
 from incumbent.ids import DiskId, Index, NodeId, Revision, Term, make_node_id
@@ -22,7 +22,7 @@ from incumbent.ports import Storage
 from incumbent.runtime import driver as driver_module
 from incumbent.runtime.clock import BoottimeClock
 from incumbent.runtime.driver import Driver
-from incumbent.runtime.wal import RaftLog
+from incumbent.runtime.storage.log import RaftLog
 
 MS = 1_000_000
 TIMING = Timing(heartbeat_ns=10 * MS, election_timeout_min_ns=30 * MS, election_timeout_max_ns=60 * MS)
@@ -54,6 +54,13 @@ class Gate:
             raise self.failure
         self.writes.append(records)
         self._log.persist(records)
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        return self._log.snapshot
+
+    def write_snapshot(self, index: Index, chunks: Iterable[bytes]) -> Blob:
+        return self._log.write_snapshot(index, chunks)
 
     def close(self) -> None:
         self.closed = True

@@ -16,8 +16,8 @@ from incumbent.errors import (
 )
 from incumbent.ids import ClusterName, DiskId, NodeId, make_node_id
 from incumbent.runtime import identity as identity_module
-from incumbent.runtime import wal
 from incumbent.runtime.identity import FILE_NAME, Identity, open_identity
+from incumbent.runtime.storage import files
 
 APP = ClusterName("app")
 
@@ -105,7 +105,7 @@ def test_a_directory_that_was_made_is_durable_in_its_parent(
 ) -> None:
     """Else a power cut takes the whole directory, and with it this voter."""
     synced: list[Path] = []
-    sync = wal.fsync_directory
+    sync = files.fsync_directory
 
     def record(path: Path) -> None:
         synced.append(path)
@@ -137,7 +137,7 @@ def test_who_waited_for_the_lock_does_not_draw_another_disk(
 ) -> None:
     """Between the first look and the lock another process may start for the first time, and end."""
     before: list[Identity] = []
-    lock = wal.lock_file
+    lock = files.lock_file
 
     def late(fd: int, path: Path) -> None:
         if not before:

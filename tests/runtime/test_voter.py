@@ -25,9 +25,9 @@ from incumbent.errors import (
     StorageFailed,
 )
 from incumbent.kv.api import Put, Range, prefix_end
-from incumbent.runtime import wal
 from incumbent.runtime.client import ClusterClient
 from incumbent.runtime.config import check_config
+from incumbent.runtime.storage.segments import path_of
 from incumbent.runtime.voter import Voter, VoterConfig
 
 TIMEOUT_S = 5.0
@@ -357,7 +357,7 @@ async def test_a_voter_that_lost_its_log_does_not_start(tmp_path: Path) -> None:
     one = Cluster(tmp_path, "a")
     await one.start()
     await one.stop()
-    (tmp_path / "a" / wal.FILE_NAME).unlink()
+    path_of(tmp_path / "a" / "log", 1).unlink()
     with pytest.raises(StorageCorrupt, match="and with it this node's vote"):
         await one.start()
 

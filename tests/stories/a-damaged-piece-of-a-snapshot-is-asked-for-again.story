@@ -24,12 +24,13 @@ is no news: the leader sends the piece again when it has not been answered for a
     350 ms  a  install_snapshot_reply(1 2 has 0 bytes) from c
 > run 50ms
     400 ms  a  heartbeat_reply(1) from c: → install_snapshot(1 2/1 bytes 0..4 of 7) to c
-    400 ms  c  install_snapshot(1 2/1 bytes 0..4 of 7) from a:
+    400 ms  c  install_snapshot(1 2/1 bytes 0..4 of 7) from a: durable piece 0..4 of 2/1;
                  → install_snapshot_reply(1 2 has 4 bytes) to a
     400 ms  a  install_snapshot_reply(1 2 has 4 bytes) from c:
                  → install_snapshot(1 2/1 bytes 4..7 of 7) to c
     400 ms  c  install_snapshot(1 2/1 bytes 4..7 of 7) from a: snapshot_installed at=2 bytes=7;
-                 durable snapshot 2/1; → append_reply(1 has 2) to a; machine reset to 2 "state@2"
+                 durable piece 4..7 of 2/1, snapshot 2/1; → append_reply(1 has 2) to a;
+                 machine reset to 2 "state@2"
     400 ms  a  append_reply(1 has 2) from c: → heartbeat(1 commit 2) to c
 > show
   a: leader in 1, serving; log from 3: empty; commit 2

@@ -17,14 +17,15 @@ Its reply is no news to the leader, which sends one piece and not two.
                  → install_snapshot(1 2/1 bytes 0..4 of 7) to c
 > duplicate a->c
 > deliver a->c
-    350 ms  c  install_snapshot(1 2/1 bytes 0..4 of 7) from a:
+    350 ms  c  install_snapshot(1 2/1 bytes 0..4 of 7) from a: durable piece 0..4 of 2/1;
                  → install_snapshot_reply(1 2 has 4 bytes) to a
     350 ms  c  install_snapshot(1 2/1 bytes 0..4 of 7) from a:
                  → install_snapshot_reply(1 2 has 4 bytes) to a
 > quietly deliver c->a
 > deliver a->c
     350 ms  c  install_snapshot(1 2/1 bytes 4..7 of 7) from a: snapshot_installed at=2 bytes=7;
-                 durable snapshot 2/1; → append_reply(1 has 2) to a; machine reset to 2 "state@2"
+                 durable piece 4..7 of 2/1, snapshot 2/1; → append_reply(1 has 2) to a;
+                 machine reset to 2 "state@2"
 > show
   a: leader in 1, serving; log from 3: empty; commit 2
   b: follower in 1 of a; log: 1 1; commit 2

@@ -19,7 +19,8 @@ the right ones.
     350 ms  a  heartbeat_reply(1) from c: snapshot_sent to=c at=3 bytes=7;
                  → install_snapshot(1 3/1 bytes 0..7 of 7) to c
     350 ms  c  install_snapshot(1 3/1 bytes 0..7 of 7) from a: snapshot_installed at=3 bytes=7;
-                 durable snapshot 3/1; → append_reply(1 has 3) to a; machine reset to 3 "state@3"
+                 durable piece 0..7 of 3/1, snapshot 3/1; → append_reply(1 has 3) to a;
+                 machine reset to 3 "state@3"
     350 ms  a  append_reply(1 has 3) from c: → heartbeat(1 commit 3) to c
 > show
   a: leader in 1, serving; log from 4: empty; commit 3; voters a b c d

@@ -20,7 +20,8 @@ the one of now with the entries that follow.
                  → install_snapshot(1 2/1 bytes 0..7 of 7) to c
 > deliver a->c
     350 ms  c  install_snapshot(1 2/1 bytes 0..7 of 7) from a: snapshot_installed at=2 bytes=7;
-                 durable snapshot 2/1; → append_reply(1 has 2) to a; machine reset to 2 "state@2"
+                 durable piece 0..7 of 2/1, snapshot 2/1; → append_reply(1 has 2) to a;
+                 machine reset to 2 "state@2"
 > show
   a: leader in 1, serving; log from 3: 1 1; commit 4; voters a b c d
   b: follower in 1 of a; log: 1 1 1 1; commit 4; voters a b c d

@@ -27,7 +27,7 @@ contradicts what a has before it. With a's log goes the change.
     700 ms  b  heartbeat_reply(2) from a: snapshot_sent to=a at=3 bytes=7;
                  → install_snapshot(2 3/2 bytes 0..7 of 7) to a
     700 ms  a  install_snapshot(2 3/2 bytes 0..7 of 7) from b: snapshot_installed at=3 bytes=7;
-                 durable snapshot 3/2, cut from 4; → append_reply(2 has 3) to b;
+                 durable piece 0..7 of 3/2, snapshot 3/2, cut from 4; → append_reply(2 has 3) to b;
                  machine reset to 3 "state@3"
     700 ms  b  append_reply(2 has 3) from a: → heartbeat(2 commit 3) to a
 > show

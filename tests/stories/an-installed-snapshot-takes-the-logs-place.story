@@ -15,7 +15,8 @@ and then the machine is reset to it.
     350 ms  a  heartbeat_reply(1) from c: snapshot_sent to=c at=3 bytes=7;
                  → install_snapshot(1 3/1 bytes 0..7 of 7) to c
     350 ms  c  install_snapshot(1 3/1 bytes 0..7 of 7) from a: snapshot_installed at=3 bytes=7;
-                 durable snapshot 3/1; → append_reply(1 has 3) to a; machine reset to 3 "state@3"
+                 durable piece 0..7 of 3/1, snapshot 3/1; → append_reply(1 has 3) to a;
+                 machine reset to 3 "state@3"
     350 ms  a  append_reply(1 has 3) from c: → heartbeat(1 commit 3) to c
 > propose a "z"
     350 ms  a  propose #3 "z": → append(1 after 3/1: 4/1"z", commit 3) to b c; durable 4/1"z";

@@ -17,7 +17,7 @@ durable.
     350 ms  a  heartbeat_reply(1) from c: snapshot_sent to=c at=2 bytes=7;
                  → install_snapshot(1 2/1 bytes 0..4 of 7) to c
 > deliver a->c
-    350 ms  c  install_snapshot(1 2/1 bytes 0..4 of 7) from a:
+    350 ms  c  install_snapshot(1 2/1 bytes 0..4 of 7) from a: durable piece 0..4 of 2/1;
                  → install_snapshot_reply(1 2 has 4 bytes) to a
 > crash a
     350 ms  a  crashes

@@ -17,6 +17,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, NamedTuple, Protocol
 
+from incumbent.consensus.blob import Blob as Blob  # noqa: PLC0414 - part of this interface
+from incumbent.consensus.blob import Piece as Piece  # noqa: PLC0414
+from incumbent.consensus.blob import Pieced as Pieced  # noqa: PLC0414
 from incumbent.consensus.membership import Membership as Membership  # noqa: PLC0414 - part of this interface
 from incumbent.consensus.membership import MembershipChange as MembershipChange  # noqa: PLC0414
 from incumbent.ids import Index, NodeId, RequestId, Term
@@ -49,7 +52,7 @@ class Snapshot:
     index: Index
     term: Term  # of the entry at `index`
     membership: Membership  # in force at `index`
-    state: bytes  # only the machine looks inside; empty at a witness
+    state: Blob  # only the machine looks inside; empty at a witness
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ class Record:
     snapshot: Snapshot | None = (
         None  # first of all: replaces the one before, deletes every stored index <= its own
     )
+    pieces: Sequence[Piece] = ()  # before that: to be stored one behind the other; lost when the process ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +153,9 @@ class Ready:
     messages: Sequence[
         Envelope
     ] = ()  # each may rest on THIS record or earlier ones: only after it is durable
-    install: Snapshot | None = None  # durable here by then: reset the machine to it before applying anything
+    install: Snapshot | None = (
+        None  # durable here by then: reset the machine to it, as stored, before applying
+    )
     committed: Sequence[
         Committed
     ] = ()  # contiguous from applied + 1 (or after `install`), durable here by then
@@ -191,7 +197,7 @@ class SnapshotTaken(NamedTuple):
     """`state` is the machine's after `index`, which is applied: the entries up to there may be forgotten."""
 
     index: Index  # type: ignore[assignment]  # a field, not tuple.index()
-    state: bytes
+    state: Blob
 
 
 class MembershipProposed(NamedTuple):
@@ -308,9 +314,15 @@ class Replica(Protocol):
         """Take everything that is to be done; None while one is outstanding or nothing is to be done."""
         ...
 
-    def advance(self) -> None:
+    def urgent(self) -> Sequence[Envelope]:
+        """What may leave while a Ready is outstanding, because it is true whatever the disk does: heartbeats and their answers,
+        appends, pre-votes. Ask after every step that falls into a write, or a long write looks like a death."""
+        ...
+
+    def advance(self, stored: Snapshot | None = None) -> None:
         """The last Ready is durable, sent and applied. Only here does the own acknowledgement count, and only if the
-        log still holds the same (index, term)."""
+        log still holds the same (index, term). `stored`: the Record's snapshot, if it had one, with the state as the storage
+        gives it back."""
         ...
 
     def standing(self) -> Standing: ...

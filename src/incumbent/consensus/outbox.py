@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from incumbent.consensus.api import Envelope, Message, Note, Placed, ReadReady, Refusal, Snapshot, Why
+from incumbent.consensus.api import Envelope, Message, Note, Piece, Placed, ReadReady, Refusal, Snapshot, Why
 from incumbent.ids import NodeId, RequestId
 
 
@@ -16,6 +16,7 @@ class Outbox:
     refused: list[Refusal] = field(default_factory=list)
     transferred: list[RequestId] = field(default_factory=list)
     install: Snapshot | None = None  # from elsewhere: the machine is to be reset to it
+    pieces: list[Piece] = field(default_factory=list)  # for the next record
     reads: list[ReadReady] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
 

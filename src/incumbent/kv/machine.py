@@ -19,8 +19,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, assert_never
 
-import msgspec
-
 from incumbent.errors import Compacted, invariant
 from incumbent.ids import Index, LeaseId, Revision, Term
 from incumbent.kv.api import (
@@ -46,6 +44,7 @@ from incumbent.kv.api import (
     Result,
     Txn,
 )
+from incumbent.kv.state import Frozen, Loaded, SavedLease, load
 
 HISTORY_CHANGES_MAX: Final = 100_000
 HISTORY_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -71,26 +70,6 @@ class Lease:
     left_ns: int = 0  # at the last checkpoint, below ttl_ns; 0 = none since the last renewal in the log
     settled: int = 0  # never decreases; sequence numbers up to here are forgotten
     answers: dict[int, Result] = field(default_factory=dict)  # by sequence, all above `settled`
-
-
-class _SavedLease(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    id: LeaseId
-    ttl_ns: int
-    left_ns: int
-    settled: int
-    answers: tuple[tuple[int, Result], ...]
-
-
-class _Saved(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """The whole replicated state, in canonical order."""
-
-    revision: Revision
-    values: tuple[KeyValue, ...]  # by key
-    leases: tuple[_SavedLease, ...]  # in the order in which they were granted
-
-
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(_Saved)
 
 
 class Machine:
@@ -337,14 +316,18 @@ class Machine:
 
     # -----------------------------------------------------------------------------------------------------------------
 
-    def snapshot(self) -> bytes:
-        """The whole state but for the history, canonical: equal on all nodes that applied the same log."""
-        leases = tuple(
-            _SavedLease(lease, held.ttl_ns, held.left_ns, held.settled, tuple(sorted(held.answers.items())))
+    def freeze(self) -> Frozen:
+        """The whole state but for the history, canonical: equal on all nodes that applied the same log. Iterating over it gives
+        its bytes in blocks; values are shared, not copied."""
+        leases = [
+            SavedLease(lease, held.ttl_ns, held.left_ns, held.settled, tuple(sorted(held.answers.items())))
             for lease, held in self._leases.items()
-        )
-        values = tuple(self._values[key] for key in self._sorted)
-        return _encoder.encode(_Saved(self.revision, values, leases))
+        ]
+        return Frozen(self.revision, leases, list(map(self._values.__getitem__, self._sorted)))
+
+    def snapshot(self) -> bytes:
+        """The bytes of `freeze()`, all at once."""
+        return b"".join(self.freeze())
 
     def raise_revision(self, revision: Revision) -> None:
         """From now on revisions are above this one, as if so much had happened. Nothing changes when they are already."""
@@ -353,32 +336,22 @@ class Machine:
         self._history_bytes = 0
 
     def restore(self, index: Index, state: bytes) -> None:
-        """Become what `snapshot` described, as of log index `index`. The history begins here. Empty bytes (a witness has no
-        state) leave everything as it is but for the index.
+        """Become what `snapshot` described, as of log index `index`. Empty bytes (a witness has no state) leave everything as it
+        is but for the index.
 
         Raises msgspec.DecodeError, and changes nothing then, on anything that is no snapshot of a machine.
         """
-        if state:
-            saved = _decoder.decode(state)
-            leases = {
-                one.id: Lease(
-                    one.ttl_ns,
-                    {},
-                    one.left_ns,
-                    one.settled,
-                    dict(one.answers),
-                )
-                for one in saved.leases
+        self.adopt(index, load([state] if state else []))
+
+    def adopt(self, index: Index, loaded: Loaded | None) -> None:
+        """Become what was loaded, as of log index `index`. The history begins here."""
+        if loaded is not None:
+            self._leases = {
+                one.id: Lease(one.ttl_ns, loaded.keys[one.id], one.left_ns, one.settled, dict(one.answers))
+                for one in loaded.leases.values()
             }
-            for value in saved.values:
-                if value.lease != NO_LEASE:
-                    if value.lease not in leases:
-                        raise msgspec.ValidationError(f"a key of lease {value.lease}, which is not there")
-                    leases[value.lease].keys[value.key] = None
-            self.revision = self.compacted = saved.revision
-            self._values = {value.key: value for value in saved.values}
-            self._sorted = [value.key for value in saved.values]
-            self._leases = leases
+            self.revision = self.compacted = loaded.revision
+            self._values, self._sorted = loaded.values, loaded.sorted
             self._history.clear()
             self._history_bytes = 0
         self.applied = index

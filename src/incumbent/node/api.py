@@ -56,6 +56,7 @@ class NodeReady(NamedTuple):
     now: Sequence[Envelope]
     record: Record | None
     messages: Sequence[Envelope]
+    install: bool  # the newest stored snapshot is to be loaded by then
 
 
 class Applied(NamedTuple):

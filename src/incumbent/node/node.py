@@ -9,15 +9,17 @@ Requests are taken at any time and answered only by `advance`, each exactly once
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from random import Random
-from typing import Final
+from typing import Final, NamedTuple
 
 from incumbent.consensus.api import (
+    Blob,
     Committed,
     DeadlinePassed,
+    Envelope,
     Leadership,
     Membership,
     MembershipChange,
@@ -58,6 +60,7 @@ from incumbent.kv.api import (
     encode,
 )
 from incumbent.kv.machine import Machine
+from incumbent.kv.state import Loaded, load
 from incumbent.node.api import (
     Applied,
     Done,
@@ -81,6 +84,23 @@ class Limits:
     )  # one encoded command: sixteen cells of the least size, and what names them
     snapshot_entries: int = 100_000  # applied since the last snapshot: time for the next
     replica: ReplicaLimits = ReplicaLimits()
+
+
+PIECE_BYTES: Final = 1024 * 1024
+"""A stored state is read in parts of this size."""
+
+
+class Taken(NamedTuple):
+    """A machine's state after `index`, in pieces that another thread may take while the machine goes on."""
+
+    index: Index  # type: ignore[assignment]  # a field, not tuple.index()
+    chunks: Iterable[bytes]
+
+
+def load_state(snapshot: Snapshot) -> Loaded | None:
+    """The machine's state that a stored snapshot holds, piece by piece; in any thread."""
+    state = snapshot.state
+    return load(state[at : at + PIECE_BYTES] for at in range(0, len(state), PIECE_BYTES))
 
 
 @dataclass(slots=True)
@@ -259,20 +279,31 @@ class Node:
         """Take what is to be sent and persisted; None while one is outstanding or nothing is to be done."""
         if self._outstanding is not None:
             return None
-        if self._flight.renewals:
-            own = RequestId(next(self._own_requests))
-            self._flight.rounds[own], self._flight.renewals = self._flight.renewals, []
-            self._replica.step(ReadRequested(own), self._flight.rounds[own][-1].received_ns)
+        self._begin_round()
         ready = self._replica.ready()
         if ready is None:
             if not self._answers:
                 return None
             ready = NOTHING
         self._outstanding = ready
-        return NodeReady(ready.now, ready.record, ready.messages)
+        return NodeReady(ready.now, ready.record, ready.messages, ready.install is not None)
 
-    def advance(self, now_ns: int) -> Applied:
-        """The last NodeReady is durable and sent: apply, read, take note of leadership, answer."""
+    def _begin_round(self) -> None:
+        """One round confirms all the renewals that came since the last."""
+        if self._flight.renewals:
+            own = RequestId(next(self._own_requests))
+            self._flight.rounds[own], self._flight.renewals = self._flight.renewals, []
+            self._replica.step(ReadRequested(own), self._flight.rounds[own][-1].received_ns)
+
+    def urgent(self) -> Sequence[Envelope]:
+        """What may be sent at once while a NodeReady is outstanding."""
+        self._begin_round()
+        return self._replica.urgent()
+
+    def advance(self, now_ns: int, stored: Snapshot | None = None, loaded: Loaded | None = None) -> Applied:
+        """The last NodeReady is durable and sent: apply, read, take note of leadership, answer. `stored`: the newest snapshot
+        that the storage has. `loaded`: its state, when the NodeReady asked to install one and that takes long; else it is
+        loaded here."""
         ready = self._outstanding
         invariant(ready is not None, "advance follows ready")
         assert ready is not None
@@ -280,7 +311,8 @@ class Node:
         for placed in ready.placed:
             self._place(placed)
         if ready.install is not None:
-            self.machine.restore(ready.install.index, ready.install.state)
+            assert stored is not None
+            self.machine.adopt(ready.install.index, load_state(stored) if loaded is None else loaded)
             self._snapshot = ready.install.index
         changes: list[Change] = []
         for committed in ready.committed:
@@ -296,20 +328,29 @@ class Node:
             self._confirm(read)
         self._serve(now_ns)
         if ready is not NOTHING:
-            self._replica.advance()
-            if self.machine.applied - self._snapshot >= self._limits.snapshot_entries:
-                self.take_snapshot(now_ns)
+            kept = ready.record is not None and ready.record.snapshot is not None
+            self._replica.advance(stored if kept else None)
         answers, self._answers = self._answers, []
         restored = ready.install is not None
         return Applied(answers, self.machine.revision, changes, restored, ready.leadership, ready.notes)
 
-    def take_snapshot(self, now_ns: int) -> Snapshot | None:
-        """Let a snapshot stand for everything that is applied, now. Gives the newest; None when nothing is applied."""
+    @property
+    def snapshot_due(self) -> bool:
+        """Enough is applied since the last one."""
+        return self.machine.applied - self._snapshot >= self._limits.snapshot_entries
+
+    def begin_snapshot(self) -> Taken | None:
+        """The machine as it is now, to be stored and then told of with `snapshot_taken`; None when nothing is applied since the
+        last one."""
         applied = self.machine.applied
-        if applied > self._snapshot:
-            self._snapshot = applied
-            self._replica.step(SnapshotTaken(applied, self.machine.snapshot()), now_ns)
-        return self._replica.snapshot
+        if applied <= self._snapshot:
+            return None
+        self._snapshot = applied
+        return Taken(applied, self.machine.freeze())
+
+    def snapshot_taken(self, index: Index, state: Blob, now_ns: int) -> None:
+        """The state after `index` is stored: let it stand for everything up to there."""
+        self._replica.step(SnapshotTaken(index, state), now_ns)
 
     # --- the steps of advance ------------------------------------------------------------------------------------
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import zlib
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from typing import Final, assert_never
 
 from incumbent.consensus.api import Membership, MembershipChange, Snapshot
+from incumbent.consensus.blob import crc_of
 from incumbent.errors import IncumbentError
 from incumbent.ids import NodeId, name_of
 from incumbent.node.api import Done, Outcome, Refused, RefusedReason, Unknown
@@ -114,7 +114,7 @@ class Administration:
 
     def _keep(self, snapshot: Snapshot) -> bytes:
         self._kept = snapshot
-        crc = zlib.crc32(snapshot.state)
+        crc = crc_of(snapshot.state)
         report = {"index": snapshot.index, "term": snapshot.term, "bytes": len(snapshot.state), "crc": crc}
         return json.dumps({**self._describe(), **report}).encode()
 

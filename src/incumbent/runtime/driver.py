@@ -14,9 +14,11 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from incumbent.consensus.api import (
+    Blob,
     Leadership,
     Membership,
     MembershipChange,
@@ -27,10 +29,11 @@ from incumbent.consensus.api import (
     Standing,
 )
 from incumbent.errors import EngineUnavailable, WatchLost, invariant
-from incumbent.ids import LeaseId, NodeId, RequestId, Revision
+from incumbent.ids import Index, LeaseId, NodeId, RequestId, Revision
 from incumbent.kv.api import NO_LEASE, Command, Query, Range
+from incumbent.kv.state import Loaded
 from incumbent.node.api import Applied, NodeStatus, Outcome, Refused, RefusedReason, Unknown
-from incumbent.node.node import Node
+from incumbent.node.node import Node, load_state
 from incumbent.ports import Clock, Storage, Transport
 from incumbent.runtime.figures import Figures
 from incumbent.runtime.notes import Notes
@@ -42,6 +45,9 @@ LEADERLESS_NS_MAX: Final = 2_000_000_000
 """A voter that has heard no leader for so long ends its watches: it does not learn what changes (P38)."""
 DISK_CLOSE_TIMEOUT_S: Final = 5.0
 """How long a driver that ends waits for a disk that does not answer."""
+
+
+Work = TypeVar("Work")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +70,11 @@ class Driver:
         clock: Clock,
         notes: Notes | None = None,
         disk: Executor | None = None,
+        archive: Executor | None = None,
         on_membership: Callable[[Membership], None] = lambda _: None,
     ) -> None:
-        """`disk` is where the storage's calls are made, one after another; by default a thread of its own. `on_membership` is
+        """`disk` is where the storage's calls are made, one after another; by default a thread of its own. `archive`: where
+        snapshots are written meanwhile. `on_membership` is
         told of every membership that comes into force here, the first one too."""
         status = node.status().replica
         self.leadership = Leadership(status.role, status.term, status.leader, status.serving)
@@ -93,6 +101,11 @@ class Driver:
         self._led_ns = clock.now_ns()  # when a leader was last known
         self._timer_ns = 0  # the deadline that the timer was armed for
         self._disk = disk if disk is not None else ThreadPoolExecutor(1, thread_name_prefix="incumbent-disk")
+        self._archive = (
+            archive if archive is not None else ThreadPoolExecutor(1, thread_name_prefix="incumbent-archive")
+        )
+        self._archiving = False  # a snapshot is being written
+        self._archived = asyncio.Event()  # replaced at each snapshot that the log names
 
     async def run(self) -> None:
         """Drive until `stop()`, cancellation, or the first error, which is raised: StorageFailed,
@@ -105,6 +118,7 @@ class Driver:
             # Behind a write that may still be running, on the same thread: the file is never closed under it.
             closing = asyncio.get_running_loop().run_in_executor(self._disk, self._storage.close)
             self._disk.shutdown(wait=False)
+            self._archive.shutdown(wait=False)
             await asyncio.wait({closing}, timeout=DISK_CLOSE_TIMEOUT_S)
             if closing.done():
                 closing.result()
@@ -145,11 +159,14 @@ class Driver:
         await self.read(
             Range(b"", b"\0")
         )  # whoever leads has applied what is acknowledged when this is answered
-        taken: asyncio.Future[Snapshot | None] = asyncio.get_running_loop().create_future()
-        self._put(lambda now_ns: taken.set_result(self._node.take_snapshot(now_ns)))
-        if self.ended or (snapshot := await taken) is None:
-            raise EngineUnavailable("there is nothing to take a snapshot of")
-        return snapshot
+        wanted = self._node.machine.applied
+        while wanted and not self.ended:
+            newest = self._storage.snapshot
+            if newest is not None and newest.index >= wanted:
+                return newest
+            self._begin_snapshot()
+            await self._archived.wait()
+        raise EngineUnavailable("there is nothing to take a snapshot of, or this voter has stopped")
 
     def standing(self) -> Standing:
         """This voter at this moment, in short."""
@@ -193,7 +210,13 @@ class Driver:
             else:
                 await self._persist(ready.record)
             self._transport.send(ready.messages)
-            self._deliver(self._node.advance(self._clock.now_ns()))
+            stored = self._storage.snapshot
+            loaded = await self._load(stored) if ready.install and stored is not None else None
+            self._deliver(self._node.advance(self._clock.now_ns(), stored, loaded))
+            if self._node.snapshot_due:
+                self._begin_snapshot()
+            if ready.record is not None and ready.record.snapshot is not None:
+                self._announce_snapshot()
 
     def _step_all(self) -> None:
         """Step what has arrived, then the deadline: after a stall, messages that were there in time come first."""
@@ -242,17 +265,45 @@ class Driver:
     async def _persist(self, record: Record) -> None:
         began_ns = self._clock.now_ns()
         write = asyncio.get_running_loop().run_in_executor(self._disk, self._storage.persist, [record])
-        write.add_done_callback(self._on_written)
-        while not write.done():
-            await self._sleep()
-            self._step_all()
-        write.result()
+        await self._meanwhile(write)
         self._figures.written(self._clock.now_ns() - began_ns)
 
-    def _on_written(self, write: asyncio.Future[None]) -> None:
-        if not write.cancelled():
-            write.exception()  # seen, also when nobody waits for this write any more
+    async def _load(self, stored: Snapshot) -> Loaded | None:
+        """The state of a large snapshot takes a thread seconds, in which this voter goes on answering."""
+        return await self._meanwhile(
+            asyncio.get_running_loop().run_in_executor(self._archive, load_state, stored)
+        )
+
+    async def _meanwhile(self, work: asyncio.Future[Work]) -> Work:
+        """Go on stepping until a thread is done, and send what need not wait for it."""
+        work.add_done_callback(self._on_worked)
+        while not work.done():
+            await self._sleep()
+            self._step_all()
+            self._transport.send(self._node.urgent())
+        return work.result()
+
+    def _on_worked(self, work: asyncio.Future[Any]) -> None:
+        if not work.cancelled():
+            work.exception()  # seen, also when nobody waits for it any more
         self._wake.set()
+
+    def _begin_snapshot(self) -> None:
+        """Have the machine's state of this moment stored, while everything goes on."""
+        if self._archiving or (taken := self._node.begin_snapshot()) is None:
+            return
+        self._archiving = True
+        writing = asyncio.get_running_loop().run_in_executor(
+            self._archive, self._storage.write_snapshot, taken.index, taken.chunks
+        )
+        writing.add_done_callback(partial(self._on_archived, taken.index))
+
+    def _on_archived(self, index: Index, writing: asyncio.Future[Blob]) -> None:
+        self._on_worked(writing)
+        self._archiving = False
+        if not writing.cancelled():
+            # A disk that failed here is as bad as one that failed below the log: result() raises, and the driver ends.
+            self._put(lambda now_ns: self._node.snapshot_taken(index, writing.result(), now_ns))
 
     def _deliver(self, applied: Applied) -> None:
         for request, outcome in applied.outcomes:
@@ -275,6 +326,10 @@ class Driver:
         changed, self._leadership_changed = self._leadership_changed, asyncio.Event()
         changed.set()
 
+    def _announce_snapshot(self) -> None:
+        archived, self._archived = self._archived, asyncio.Event()
+        archived.set()
+
     def _end(self) -> None:
         self.ended = True
         if self._timer is not None:
@@ -286,6 +341,7 @@ class Driver:
                 future.set_result(Unknown())
         self._watches.end()
         self._announce_leadership()
+        self._announce_snapshot()
 
     # arrivals
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 from incumbent.consensus.api import Membership
 from incumbent.errors import IdentityMismatch, InvalidInput, StorageCorrupt, StorageFailed
 from incumbent.ids import ClusterName, DiskId, NodeId, make_node_id
-from incumbent.runtime.wal import fsync_directory, lock_file, sync
+from incumbent.runtime.storage.files import fsync_directory, lock_file, sync
 
 FORMAT: Final = 1
 FILE_NAME: Final = "identity.json"

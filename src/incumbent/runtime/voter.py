@@ -20,7 +20,6 @@ from incumbent.errors import IdentityMismatch, IncumbentError, InvalidInput, Sto
 from incumbent.ids import ClusterName, NodeId, make_node_id, name_of
 from incumbent.node.api import Done
 from incumbent.node.node import Node
-from incumbent.runtime import wal
 from incumbent.runtime.admin import Administration
 from incumbent.runtime.admin_frames import Ask
 from incumbent.runtime.book import AddressBook
@@ -34,6 +33,8 @@ from incumbent.runtime.formation import Form, Wait, decide, peer_hello
 from incumbent.runtime.frames import Address, Frame, Hello, Refuse, RefuseCode, refusal_error
 from incumbent.runtime.identity import Identity, open_identity
 from incumbent.runtime.notes import Notes, logger
+from incumbent.runtime.storage.log import DIRECTORY, RaftLog, log_exists
+from incumbent.runtime.storage.segments import ADVICE
 from incumbent.runtime.transport import Network
 
 __all__ = ["Voter", "VoterConfig", "VoterStatus"]
@@ -83,7 +84,7 @@ class Voter:
             _check_log_is_there(config, identity)
             clock = BoottimeClock()
             notes = Notes(config.node, clock)
-            storage = wal.RaftLog(config.data_dir, identity.disk)
+            storage = RaftLog(config.data_dir, identity.disk)
             opening = stack.enter_context(ExitStack())
             opening.callback(storage.close)
             saved = await asyncio.to_thread(storage.load)
@@ -327,7 +328,7 @@ def _check_same_voters(config: VoterConfig, identity: Identity, saved: Saved) ->
 
 def _check_log_is_there(config: VoterConfig, identity: Identity) -> None:
     """The log is made before the cluster is formed, so a formed voter without one has lost its vote."""
-    if identity.membership is not None and not (config.data_dir / wal.FILE_NAME).exists():
+    if identity.membership is not None and not log_exists(config.data_dir):
         raise StorageCorrupt(
-            f"{config.data_dir / wal.FILE_NAME} is missing, and with it this node's vote: restore it"
+            f"{config.data_dir / DIRECTORY} is missing, and with it this node's vote; {ADVICE}"
         )

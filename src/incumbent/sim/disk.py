@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from incumbent.consensus.api import Entry, Record, Saved, Snapshot
+from dataclasses import replace
+
+from incumbent.consensus.api import Entry, Pieced, Record, Saved, Snapshot
+from incumbent.consensus.blob import Piece, crc_of
+from incumbent.errors import invariant
 from incumbent.ids import Index, Term
 
 
@@ -17,11 +21,14 @@ class SimDisk:
         self.last_index = Index(0)
         self.syncs = 0
         self.cut: list[Entry] = []  # by the last truncation
+        self._incoming = bytearray()  # the pieces of a snapshot; a new life has no use for them
 
     def apply(self, record: Record) -> None:
         self.syncs += 1
         if record.hard_state is not None:
             self.hard_state = record.hard_state
+        for piece in record.pieces:
+            self._receive(piece)
         if record.snapshot is not None:
             self._take(record.snapshot)
         if record.truncate_from is not None:
@@ -34,7 +41,17 @@ class SimDisk:
                 self.entries[entry.index] = entry
             self.last_index = max(self.last_index, record.entries[-1].index)
 
+    def _receive(self, piece: Piece) -> None:
+        if piece.offset == 0:
+            self._incoming.clear()
+        invariant(piece.offset == len(self._incoming), "pieces come in order", at=piece[:3])
+        self._incoming += piece.data
+
     def _take(self, snapshot: Snapshot) -> None:
+        if isinstance(snapshot.state, Pieced):
+            stored = replace(snapshot, state=bytes(self._incoming))
+            invariant(crc_of(stored.state) == snapshot.state.crc, "what was stored is what came")
+            snapshot = stored
         first = 1 if self.snapshot is None else self.snapshot.index + 1
         self.snapshot = snapshot
         for index in range(first, snapshot.index + 1):

@@ -222,6 +222,9 @@ class Voter:
                 self._send(ready, now_ns)
             else:
                 self._write(ready, ready.record)
+        if self._busy:
+            for envelope in node.urgent():
+                self._host.send(self, envelope)
         if self.node is node:
             self._set_alarm(node, now_ns)
 
@@ -272,6 +275,9 @@ class Voter:
         self._pump(now_ns)
 
     def _advance(self, now_ns: int) -> None:
-        applied = self._running().advance(now_ns)
+        node = self._running()
+        applied = node.advance(now_ns, self.disk.snapshot)
+        if node.snapshot_due and (frozen := node.begin_snapshot()) is not None:
+            node.snapshot_taken(frozen.index, b"".join(frozen.chunks), now_ns)
         self._busy = False
         self._host.watcher.advanced(self, applied)

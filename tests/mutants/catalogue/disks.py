@@ -10,15 +10,19 @@ ELECTION: Final = "consensus/raft/election.py"
 REPLICATION: Final = "consensus/raft/replication.py"
 REPLICA: Final = "consensus/raft/replica.py"
 STATE: Final = "consensus/raft/state.py"
-WAL: Final = "runtime/wal.py"
+LOG: Final = "runtime/storage/log.py"
+SEGMENTS: Final = "runtime/storage/segments.py"
+FILES: Final = "runtime/storage/files.py"
+SNAPSHOTS: Final = "runtime/storage/snapshots.py"
+ON_DISK: Final = suite("tests/runtime/storage/test_log.py", "tests/runtime/storage/test_power.py")
 FORMATION: Final = "runtime/formation.py"
 
 DISKS: Final[tuple[Mutant, ...]] = (
     Mutant(
         "the term and the vote are not written",
         REPLICA,
-        "return Record(encode_hard_state(hard) if changed else None,",
-        "return Record(None,",
+        "            encode_hard_state(hard) if changed else None,\n",
+        "            None,\n",
         promises=("P51",),
     ),
     Mutant(
@@ -89,10 +93,10 @@ DISKS: Final[tuple[Mutant, ...]] = (
     ),
     Mutant(
         "corruption is taken for a torn tail",
-        WAL,
-        "later.batch > self._at.batch + 1",
+        SEGMENTS,
+        "later.batch > self.at.batch + 1",
         "later.batch < 0",
-        (suite("tests/runtime/test_wal.py"),),
+        (suite("tests/runtime/storage/test_log.py"),),
         promises=("P51",),
     ),
     Mutant(
@@ -105,26 +109,26 @@ DISKS: Final[tuple[Mutant, ...]] = (
     ),
     Mutant(
         "a batch is acknowledged before it is synced",
-        WAL,
-        "            _write_all(self._fd, data, self._at.offset)\n            sync_data(self._fd)",
-        "            _write_all(self._fd, data, self._at.offset)",
-        (suite("tests/runtime/test_wal.py", "tests/runtime/test_wal_power.py"),),
+        SEGMENTS,
+        "        self._write(batch)\n        files.sync_data(self._fd)",
+        "        self._write(batch)",
+        (ON_DISK,),
         promises=("P51",),
     ),
     Mutant(
         "after an error the log is written on",
-        WAL,
-        '        self._refusal = (\n            f"{doing}',
-        '        _ = (\n            f"{doing}',
-        (suite("tests/runtime/test_wal.py"),),
+        LOG,
+        '        self._refusal = f"{doing}',
+        '        _ = f"{doing}',
+        (suite("tests/runtime/storage/test_log.py"),),
         promises=("P51",),
     ),
     Mutant(
         "what a start reads is believed before it is synced",
-        WAL,
-        "            assert self._fd is not None\n            sync(self._fd)\n            fsync_directory",
-        "            assert self._fd is not None\n            fsync_directory",
-        (suite("tests/runtime/test_wal.py", "tests/runtime/test_wal_power.py"),),
+        FILES,
+        '    """\n    sync(fd)\n    if hasattr',
+        '    """\n    if hasattr',
+        (ON_DISK,),
         promises=("P51",),
     ),
     Mutant(
@@ -153,10 +157,56 @@ DISKS: Final[tuple[Mutant, ...]] = (
     ),
     Mutant(
         "the log of another disk is taken for one's own",
-        WAL,
-        "        if disk.decode() != self._disk:",
-        "        if False:",
-        (suite("tests/runtime/test_wal.py"),),
+        SEGMENTS,
+        "    if owner != disk.encode():",
+        "    if False:",
+        (suite("tests/runtime/storage/test_log.py"),),
         promises=("P55",),
+    ),
+    Mutant(
+        "a new segment counts before the directory is synced",
+        SEGMENTS,
+        "            unfinished.rename(path)\n            files.fsync_directory(directory)",
+        "            unfinished.rename(path)",
+        (ON_DISK,),
+        promises=("P51",),
+    ),
+    Mutant(
+        "a new segment does not say which vote was given",
+        LOG,
+        "head = Stored(self._hard_state, snapshot",
+        "head = Stored(snapshot",
+        (ON_DISK,),
+        promises=("P51",),
+    ),
+    Mutant(
+        "that the newest segment is missing is not noticed",
+        LOG,
+        "            if is_last and scanned.sealed:",
+        "            if False:",
+        (suite("tests/runtime/storage/test_segments.py"),),
+    ),
+    Mutant(
+        "that the oldest segment is missing is not noticed",
+        LOG,
+        "        if effect.oldest < int(run[0].stem):",
+        "        if False:",
+        (suite("tests/runtime/storage/test_segments.py"),),
+    ),
+    Mutant(
+        "a snapshot has its name before it is durable",
+        SNAPSHOTS,
+        "        files.sync(self._fd)\n        self._close()",
+        "        self._close()",
+        (ON_DISK,),
+        promises=("P51",),
+    ),
+    Mutant(
+        "a damaged chunk of a snapshot is believed",
+        SNAPSHOTS,
+        "if len(chunk) != length or zlib.crc32(chunk) != self._table[number]:",
+        "if len(chunk) != length:",
+        (suite("tests/runtime/storage/test_snapshots.py"),),
+        promises=("P77",),
     ),
 )

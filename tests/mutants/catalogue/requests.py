@@ -30,8 +30,8 @@ REQUESTS: Final[tuple[Mutant, ...]] = (
     Mutant(
         "answers that were given are not in the snapshot",
         MACHINE,
-        "                    dict(one.answers),",
-        "                    {},",
+        "one.settled, dict(one.answers))",
+        "one.settled, {})",
         (*WORLDS, *OF_SESSIONS),
         promises=("P3",),
     ),

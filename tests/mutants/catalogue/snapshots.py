@@ -41,15 +41,28 @@ SNAPSHOTS: Final[tuple[Mutant, ...]] = (
     Mutant(
         "the whole snapshot's checksum is not looked at",
         RAFT,
-        "    if zlib.crc32(incoming.state) != message.state_crc:",
+        "    if incoming.crc != message.state_crc:",
         "    if False:",
         (suite("tests/consensus/test_snapshots.py"),),
     ),
     Mutant(
         "a piece is put wherever the last one ended",
         RAFT,
-        "    if message.offset == len(incoming.state):",
+        "    if message.offset == incoming.received:",
         "    if True:",
+        TOLD,
+    ),
+    Mutant(
+        "pieces are not handed out to be stored",
+        "consensus/raft/replica.py",
+        "tuple(state.out.pieces)",
+        "()",
+    ),
+    Mutant(
+        "a snapshot that is not stored yet is given to others",
+        "consensus/raft/replica.py",
+        "            state.snapshot = stored\n",
+        "            pass\n",
         TOLD,
     ),
     Mutant(
@@ -79,8 +92,8 @@ SNAPSHOTS: Final[tuple[Mutant, ...]] = (
     Mutant(
         "a snapshot is acknowledged before it is durable",
         RAFT,
-        "bytes(incoming.state)))\n    state.out.send_after(",
-        "bytes(incoming.state)))\n    state.out.send_now(",
+        "message.membership, whole))\n    state.out.send_after(",
+        "message.membership, whole))\n    state.out.send_now(",
         promises=("P51",),
     ),
     Mutant(
@@ -93,7 +106,7 @@ SNAPSHOTS: Final[tuple[Mutant, ...]] = (
     Mutant(
         "the machine is not reset to a snapshot that came",
         "node/node.py",
-        "            self.machine.restore(ready.install.index, ready.install.state)\n",
+        "            self.machine.adopt(ready.install.index, load_state(stored) if loaded is None else loaded)\n",
         "            self.machine.applied = ready.install.index\n",
         (*WORLDS, WHOLE),
     ),

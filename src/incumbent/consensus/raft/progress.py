@@ -44,7 +44,6 @@ class Progress:
     )  # REPLICATE: last index and bytes of each append
     in_flight_bytes: int = 0  # of all of `in_flight`
     snapshot: Snapshot | None = None  # SNAPSHOT: the one that is being sent
-    snapshot_crc: int = 0  # of its whole state
     offset: int = 0  # SNAPSHOT: so many bytes of it are there
     sent_ns: int = 0  # when the last append or piece left
     rank: int = 0  # its place in the succession
@@ -96,10 +95,10 @@ class Progress:
         self._forget_in_flight()
         self.next = max(Index(self.match + 1), index)
 
-    def to_snapshot(self, snapshot: Snapshot, crc: int) -> None:
+    def to_snapshot(self, snapshot: Snapshot) -> None:
         """What it lacks is forgotten here: send `snapshot`."""
         self.mode, self.waiting = Mode.SNAPSHOT, False
-        self.snapshot, self.snapshot_crc, self.offset = snapshot, crc, 0
+        self.snapshot, self.offset = snapshot, 0
         self.fresh_sequence = self.sequence + 1
         self._forget_in_flight()
 

@@ -6,12 +6,14 @@ replication.py, snapshots.py and transfer.py; role and membership change only in
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 from typing import Final
 
 from incumbent.consensus.api import (
     Committed,
     DeadlinePassed,
+    Envelope,
     Event,
     Leadership,
     Membership,
@@ -234,20 +236,34 @@ class Raft:
         )  # fmt: skip
         return self._outstanding
 
+    def urgent(self) -> Sequence[Envelope]:
+        state = self.state
+        if state.role is Role.LEADER:
+            replication.begin_read_round(state)
+            replication.replicate(state)
+        sent, state.out.now = state.out.now, []
+        return sent
+
     def _record(self) -> Record | None:
         state = self.state
         log, durable = state.log, state.durable
         changed = durable.term != state.term or durable.vote != state.vote or state.probe_due
-        if not (changed or state.snapshot_unsaved or log.unstable):
+        if not (changed or state.snapshot_unsaved or log.unstable or state.out.pieces):
             return None
         hard = self._outstanding_hard = state.hard_state
         truncate_from, entries = log.take_unstable()
         state.written_ns = state.now_ns
         snapshot = state.snapshot if state.snapshot_unsaved else None
         state.snapshot_unsaved = state.probe_due = False
-        return Record(encode_hard_state(hard) if changed else None, truncate_from, entries, snapshot)
+        return Record(
+            encode_hard_state(hard) if changed else None,
+            truncate_from,
+            entries,
+            snapshot,
+            tuple(state.out.pieces),
+        )
 
-    def advance(self) -> None:
+    def advance(self, stored: Snapshot | None = None) -> None:
         """The own vote and the own entries count from here on, if they still stand."""
         state, done = self.state, self._outstanding
         invariant(done is not None, "advance follows ready")
@@ -260,6 +276,8 @@ class Raft:
         if done.record is None:
             return
         state.durable = self._outstanding_hard
+        if stored is not None and state.snapshot is done.record.snapshot:
+            state.snapshot = stored
         if done.record.entries:
             last = done.record.entries[-1]
             if not state.log.stable_to(last.index, last.term):

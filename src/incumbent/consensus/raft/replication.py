@@ -60,7 +60,7 @@ def request_read(state: State, request: RequestId) -> None:
 
 def replicate(state: State) -> None:
     """Send every follower what it lacks and may be sent, and the commit index when no append carries it: whoever waits at
-    a follower would else wait for the next heartbeat. Called once per ready(): that is what batches."""
+    a follower would else wait for the next heartbeat. Called once per ready() and urgent(): that is what batches."""
     commit, limits = state.commit, state.limits
     witnesses, everything = state.membership.witnesses, state.log.last_index
     for peer, progress in state.progress.items():
@@ -309,4 +309,10 @@ def on_heartbeat(state: State, sender: NodeId, message: Heartbeat) -> None:
     if message.round_trip_ns != state.round_trip_ns:
         state.round_trip_ns = message.round_trip_ns
         follow_round_trips(state)
-    state.out.send_after(sender, HeartbeatReply(state.term, message.round, message.sent_ns, state.priority))
+    reply = HeartbeatReply(state.term, message.round, message.sent_ns, state.priority)
+    if state.durable.term == state.term:
+        state.out.send_now(
+            sender, reply
+        )  # it promises nothing but the term: no long write makes this voter seem dead
+    else:
+        state.out.send_after(sender, reply)

@@ -1,14 +1,16 @@
 """Forgetting the log's beginning, and sending who lacks it a snapshot instead. PURE. Raft section 7, figure 13.
 
 A snapshot travels piece by piece, one in flight per follower, each with a checksum, the whole with another. A piece that is
-lost or damaged is sent again from where the receiver stands. Nothing of it is durable before all of it is.
+lost or damaged is sent again from where the receiver stands. Pieces go to the storage as they come, and none is kept here;
+nothing of a snapshot counts as durable before all of it is.
 """
 
 from __future__ import annotations
 
 import zlib
 
-from incumbent.consensus.api import Snapshot
+from incumbent.consensus.api import Blob, Piece, Pieced, Snapshot
+from incumbent.consensus.blob import crc_of
 from incumbent.consensus.raft.messages import AppendReply, InstallSnapshot, InstallSnapshotReply
 from incumbent.consensus.raft.notes import Code
 from incumbent.consensus.raft.progress import Mode, Progress
@@ -17,7 +19,7 @@ from incumbent.errors import invariant
 from incumbent.ids import Index, NodeId
 
 
-def on_snapshot_taken(state: State, index: Index, machine_state: bytes) -> None:
+def on_snapshot_taken(state: State, index: Index, machine_state: Blob) -> None:
     """The machine's state after `index` stands for all entries up to there."""
     if not state.log.snapshot < index <= state.applied:
         state.note(Code.SNAPSHOT_REFUSED, at=index, applied=state.applied, newest=state.log.snapshot)
@@ -41,7 +43,7 @@ def send_piece(state: State, peer: NodeId, progress: Progress) -> None:
         assert newest is not None
         if peer in state.membership.witnesses:
             newest = Snapshot(newest.index, newest.term, newest.membership, b"")
-        progress.to_snapshot(newest, zlib.crc32(b"") if not newest.state else state.snapshot_crc)
+        progress.to_snapshot(newest)
         state.note(Code.SNAPSHOT_SENT, to=peer, at=newest.index, bytes=len(newest.state))
     snapshot = progress.snapshot
     assert snapshot is not None
@@ -55,7 +57,7 @@ def send_piece(state: State, peer: NodeId, progress: Progress) -> None:
             snapshot.term,
             snapshot.membership,
             len(snapshot.state),
-            progress.snapshot_crc,
+            crc_of(snapshot.state),
             progress.offset,
             chunk,
             zlib.crc32(chunk),
@@ -91,23 +93,26 @@ def on_install_snapshot(state: State, sender: NodeId, message: InstallSnapshot) 
         state.incoming = None
         state.out.send_after(sender, AppendReply(state.term, True, message.index, 0))
         return
+    if state.out.install is not None:
+        return  # the one before is not even handed out to be stored: two at a time would mix their pieces
     incoming = _incoming(state, message)
     if incoming is None:
         return
-    if message.offset == len(incoming.state):
+    if message.offset == incoming.received:
         if zlib.crc32(message.chunk) == message.chunk_crc:
-            incoming.state += message.chunk
+            _take(state, incoming, message.chunk)
         else:
             state.note(Code.SNAPSHOT_CHUNK_BAD, at=message.index, offset=message.offset)
-    if len(incoming.state) < incoming.size:
-        state.out.send_after(sender, InstallSnapshotReply(state.term, message.index, len(incoming.state)))
+    if incoming.received < incoming.size:
+        state.out.send_after(sender, InstallSnapshotReply(state.term, message.index, incoming.received))
         return
     state.incoming = None
-    if zlib.crc32(incoming.state) != message.state_crc:
+    if incoming.crc != message.state_crc:
         state.note(Code.SNAPSHOT_CHUNK_BAD, at=message.index, offset=0)
         state.out.send_after(sender, InstallSnapshotReply(state.term, message.index, 0))
         return
-    _install(state, Snapshot(message.index, message.index_term, message.membership, bytes(incoming.state)))
+    whole = Pieced(incoming.size, incoming.crc)
+    _install(state, Snapshot(message.index, message.index_term, message.membership, whole))
     state.out.send_after(sender, AppendReply(state.term, True, message.index, 0))
 
 
@@ -126,6 +131,12 @@ def _incoming(state: State, message: InstallSnapshot) -> Incoming | None:
     state.discard_incoming()
     state.incoming = Incoming(message.term, message.index, message.index_term, message.size)
     return state.incoming
+
+
+def _take(state: State, incoming: Incoming, chunk: bytes) -> None:
+    state.out.pieces.append(Piece(incoming.index, incoming.index_term, incoming.received, chunk))
+    incoming.crc = zlib.crc32(chunk, incoming.crc)
+    incoming.received += len(chunk)
 
 
 def _install(state: State, snapshot: Snapshot) -> None:

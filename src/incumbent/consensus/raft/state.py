@@ -5,7 +5,6 @@ Invariants stand on the fields they bind; `invariants()` checks them and is call
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -68,7 +67,8 @@ class Incoming:
     index: Index
     index_term: Term
     size: int
-    state: bytearray = field(default_factory=bytearray)  # never longer than `size`
+    received: int = 0  # handed out to be stored; never more than `size`
+    crc: int = 0  # of that
 
 
 @dataclass(slots=True)
@@ -92,7 +92,6 @@ class State:
     commit: Index = Index(0)  # never decreases; <= log.last_index
     applied: Index = Index(0)  # never decreases; <= commit
     snapshot: Snapshot | None = None  # the newest; its index is log.snapshot
-    snapshot_crc: int = 0  # of its state
     snapshot_unsaved: bool = False  # the next record holds it
     incoming: Incoming | None = None
     heard_ns: int | None = None  # last contact with `leader`; None = none since it was forgotten
@@ -156,7 +155,6 @@ class State:
             vote=hard.vote,
             commit=index,
             snapshot=snapshot,
-            snapshot_crc=zlib.crc32(snapshot.state) if snapshot else 0,
             election_min_ns=timing.election_timeout_min_ns,
             written_ns=now_ns,
         )
@@ -263,7 +261,7 @@ class State:
 
     def take_snapshot(self, snapshot: Snapshot) -> None:
         """From now on this one is kept and sent; the next record holds it."""
-        self.snapshot, self.snapshot_crc, self.snapshot_unsaved = snapshot, zlib.crc32(snapshot.state), True
+        self.snapshot, self.snapshot_unsaved = snapshot, True
         later = [c for c in self.configured if c.index > snapshot.index]
         self.configured = [Configured(snapshot.index, snapshot.membership), *later]
         self.use_last_membership()
@@ -309,7 +307,7 @@ class State:
     def discard_incoming(self) -> None:
         """Half a snapshot is of no use once its sender leads no more."""
         if self.incoming is not None:
-            self.note(Code.SNAPSHOT_DISCARDED, at=self.incoming.index, received=len(self.incoming.state))
+            self.note(Code.SNAPSHOT_DISCARDED, at=self.incoming.index, received=self.incoming.received)
             self.incoming = None
 
     def forget_leader(self) -> None:
@@ -401,7 +399,7 @@ class State:
             )
         invariant(len(self.parked) <= len(self.membership.everyone), "parked pre-votes are bounded")
         if self.incoming is not None:
-            invariant(len(self.incoming.state) <= self.incoming.size, "no snapshot is longer than it says")
+            invariant(self.incoming.received <= self.incoming.size, "no snapshot is longer than it says")
         if self.role is Role.LEADER:
             invariant(self.log.term_at(self.term_start) in (self.term, None), "the term's no-op stands")
             invariant(set(self.progress) == self.membership.everyone - {self.me}, "a leader knows everyone")

@@ -29,7 +29,8 @@ from incumbent.ids import TOKEN_INCARNATION_MAX, ClusterName, Index, NodeId, Rev
 from incumbent.kv.api import LeaseRevoke, Put, Range
 from incumbent.kv.machine import Machine
 from incumbent.runtime.identity import Identity, open_identity
-from incumbent.runtime.wal import RaftLog, fsync_directory, sync
+from incumbent.runtime.storage.files import fsync_directory, sync
+from incumbent.runtime.storage.log import RaftLog
 
 MAGIC: Final = b"INCBAK\x00\x01"
 FORMAT: Final = 1

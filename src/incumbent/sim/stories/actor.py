@@ -113,7 +113,7 @@ class Actor:
         ready, self.outstanding = self.outstanding, None
         parts += [Part(text) for text in self._outputs(ready)]
         self.applied += ready.committed
-        self.raft.advance()
+        self.raft.advance(self.disk.snapshot if ready.record and ready.record.snapshot else None)
         return parts
 
     def write(self) -> list[Part]:
@@ -133,8 +133,10 @@ class Actor:
 
     def _outputs(self, ready: Ready) -> list[str]:
         parts: list[str] = []
-        if ready.install is not None:
-            parts.append(f"machine reset to {ready.install.index} {words.of_data(ready.install.state)}")
+        if ready.install is not None and self.disk.snapshot is not None:
+            parts.append(
+                f"machine reset to {ready.install.index} {words.of_data(self.disk.snapshot.state[:])}"
+            )
         if ready.committed:
             parts.append(f"applies {words.of_committed(ready.committed)}")
         parts += [f"#{request} placed at {index}/{term}" for request, index, term in ready.placed]

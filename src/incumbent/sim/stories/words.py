@@ -108,7 +108,7 @@ def of_names(names: Iterable[str]) -> str:
 
 def of_record(record: Record) -> str:
     """What a record makes durable, in the order in which storage does it."""
-    parts: list[str] = []
+    parts = [f"piece {p.offset}..{p.offset + len(p.data)} of {p.index}/{p.term}" for p in record.pieces]
     if record.snapshot is not None:
         parts.append(f"snapshot {record.snapshot.index}/{record.snapshot.term}")
     if record.truncate_from is not None:

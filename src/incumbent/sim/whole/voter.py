@@ -5,17 +5,18 @@ It stands in the place of the fast gear's voter, so the same chaos strikes it an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, Future
 from functools import partial
 from random import Random
 from typing import Any
 
-from incumbent.consensus.api import Envelope, MembershipChange, Message, Record, Saved
+from incumbent.consensus.api import Envelope, MembershipChange, Message, Record, Saved, Snapshot
 from incumbent.consensus.raft.messages import decode, encode
 from incumbent.errors import EngineUnavailable, invariant
-from incumbent.ids import LeaseId, NodeId, RequestId
+from incumbent.ids import Index, LeaseId, NodeId, RequestId
 from incumbent.kv.api import NO_LEASE, Command, Query
+from incumbent.kv.state import Loaded
 from incumbent.node.api import Applied, Outcome
 from incumbent.node.node import Node
 from incumbent.runtime.driver import Driver
@@ -36,8 +37,8 @@ class WatchedNode(Node):
         super().deadline_passed(now_ns)
         self.voter.stepped(None)
 
-    def advance(self, now_ns: int) -> Applied:
-        applied = super().advance(now_ns)
+    def advance(self, now_ns: int, stored: Snapshot | None = None, loaded: Loaded | None = None) -> Applied:
+        applied = super().advance(now_ns, stored, loaded)
         self.voter.advanced(applied)
         return applied
 
@@ -71,6 +72,22 @@ class SimDisk(Executor):
         """Nothing runs here that could be waited for."""
 
 
+class SimArchive(Executor):
+    """Where the driver has snapshots written and read. Beside the disk, and before anything else can happen."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        result = fn(*args, **kwargs)
+        self._process.call(lambda: done.set_result(result))
+        return done
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002
+        """Nothing runs here that could be waited for."""
+
+
 class SimStorage:
     """ports.Storage on the voter's disk."""
 
@@ -80,9 +97,17 @@ class SimStorage:
     def load(self) -> Saved:
         return self._voter.disk.saved()
 
+    @property
+    def snapshot(self) -> Snapshot | None:
+        return self._voter.disk.snapshot
+
     def persist(self, records: Sequence[Record]) -> None:
         for record in records:
             self._voter.make_durable(record)
+
+    def write_snapshot(self, _: Index, chunks: Iterable[bytes]) -> bytes:
+        """As long as nothing names it, it is as good as not there."""
+        return b"".join(chunks)
 
     def close(self) -> None: ...
 
@@ -147,7 +172,12 @@ class WholeVoter(Voter):
         host.watcher.started(self)
         self._transport = SimTransport(self, process)
         self.driver = Driver(
-            node, SimStorage(self), self._transport, _Clock(self.now_ns), disk=SimDisk(self, process)
+            node,
+            SimStorage(self),
+            self._transport,
+            _Clock(self.now_ns),
+            disk=SimDisk(self, process),
+            archive=SimArchive(process),
         )
         process.spawn(self.driver.run())
         self.on_start(self)

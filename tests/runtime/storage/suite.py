@@ -1,18 +1,21 @@
 """What every ports.Storage must do, as plain functions over a bench that can open, crash and open again.
 
-The real disk runs it in test_wal.py; any other implementation can run the same functions.
+The real disk runs it in test_log.py, the simulated one in test_simulated.py.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
+from dataclasses import replace
+from random import Random
 from typing import Protocol
 
 import pytest
 
-from incumbent.consensus.api import Entry, Record, Saved
+from incumbent.consensus.api import Entry, Membership, Piece, Pieced, Record, Saved, Snapshot
 from incumbent.errors import StorageFailed
-from incumbent.ids import Index, Term
+from incumbent.ids import Index, NodeId, Term
 from incumbent.ports import Storage
 
 
@@ -28,6 +31,65 @@ class Bench(Protocol):
 
 def entry(index: int, term: int = 1, data: bytes | None = b"x") -> Entry:
     return Entry(Index(index), Term(term), data)
+
+
+def same(one: Saved, other: Saved) -> bool:
+    """Equal, wherever the snapshots' states are."""
+
+    def facts(saved: Saved) -> object:
+        kept = saved.snapshot
+        state = None if kept is None else (kept.index, kept.term, kept.membership, kept.state[:])
+        return saved.hard_state, dict(saved.entries), state
+
+    return facts(one) == facts(other)
+
+
+MEMBERS = Membership(frozenset({NodeId("a")}))
+
+
+def some_snapshot(random: Random, after: int) -> Record:
+    index, state = Index(after + random.randrange(1, 6)), random.randbytes(random.choice([0, 10, 300]))
+    if random.random() < 0.5:
+        return Record(snapshot=Snapshot(index, Term(1), MEMBERS, state))
+    cut = random.randint(0, len(state))
+    pieces = [Piece(index, Term(1), 0, state[:cut]), Piece(index, Term(1), cut, state[cut:])]
+    whole = Pieced(len(state), zlib.crc32(state))
+    return Record(
+        snapshot=Snapshot(index, Term(1), MEMBERS, whole),
+        pieces=pieces[: 2 if cut else 1] if cut else pieces[1:],
+    )
+
+
+def some_records(random: Random, after: int) -> list[Record]:
+    """`after`: the index of the newest snapshot."""
+
+    def record() -> Record:
+        first = random.randrange(1, 40)
+        return Record(
+            random.choice([None, random.randbytes(6)]),
+            random.choice([None, None, Index(random.randrange(1, 40))]),
+            [
+                entry(first + n, random.randrange(9), random.randbytes(random.choice([0, 5, 90])))
+                for n in range(random.randrange(4))
+            ],
+        )
+
+    made = [record() for _ in range(random.choice([1, 1, 2, 5]))]
+    return [*made, some_snapshot(random, after)] if random.random() < 0.2 else made
+
+
+def effect(before: Saved, records: list[Record]) -> Saved:
+    hard_state, entries, snapshot = before.hard_state, dict(before.entries), before.snapshot
+    for record in records:
+        if record.snapshot is not None:
+            state = b"".join(piece.data for piece in record.pieces)
+            snapshot = replace(record.snapshot, state=state) if record.pieces else record.snapshot
+            entries = {index: kept for index, kept in entries.items() if index > snapshot.index}
+        hard_state = hard_state if record.hard_state is None else record.hard_state
+        if record.truncate_from is not None:
+            entries = {index: kept for index, kept in entries.items() if index < record.truncate_from}
+        entries |= {put.index: put for put in record.entries}
+    return Saved(hard_state, entries, snapshot)
 
 
 def opened(bench: Bench) -> tuple[Storage, Saved]:
@@ -138,6 +200,40 @@ def check_large_entries_fit(bench: Bench) -> None:
     assert (saved.entries[Index(1)].data == big, saved.hard_state) == (True, b"after")
 
 
+def check_a_snapshot_stands_for_everything_up_to_it(bench: Bench) -> None:
+    storage, _ = opened(bench)
+    storage.persist([Record(b"vote", None, [entry(n) for n in range(1, 6)])])
+    storage.persist([Record(snapshot=Snapshot(Index(3), Term(1), MEMBERS, b"state"))])
+    assert storage.snapshot is not None
+    assert storage.snapshot.state[:] == b"state"
+    storage.close()
+    left = {Index(4): entry(4), Index(5): entry(5)}
+    assert same(opened(bench)[1], Saved(b"vote", left, Snapshot(Index(3), Term(1), MEMBERS, b"state")))
+
+
+def check_a_snapshot_comes_in_pieces(bench: Bench) -> None:
+    storage, _ = opened(bench)
+    storage.persist([Record(pieces=[Piece(Index(8), Term(2), 0, b"given up")])])
+    storage.persist([Record(pieces=[Piece(Index(9), Term(2), 0, b"st")])])
+    storage.persist([Record(b"vote", pieces=[Piece(Index(9), Term(2), 2, b"ate")])])
+    whole = Snapshot(Index(9), Term(2), MEMBERS, Pieced(5, zlib.crc32(b"state")))
+    storage.persist([Record(snapshot=whole)])
+    assert storage.snapshot is not None
+    assert storage.snapshot.state[1:4] == b"tat"
+    bench.crash()
+    assert same(opened(bench)[1], Saved(b"vote", {}, Snapshot(Index(9), Term(2), MEMBERS, b"state")))
+
+
+def check_a_written_snapshot_counts_once_a_record_names_it(bench: Bench) -> None:
+    storage, _ = opened(bench)
+    storage.persist([Record(None, None, [entry(1), entry(2)])])
+    state = storage.write_snapshot(Index(2), [b"st", b"", b"ate"])
+    assert storage.snapshot is None
+    storage.persist([Record(snapshot=Snapshot(Index(2), Term(1), MEMBERS, state))])
+    bench.crash()
+    assert same(opened(bench)[1], Saved(None, {}, Snapshot(Index(2), Term(1), MEMBERS, b"state")))
+
+
 CHECKS: tuple[Callable[[Bench], None], ...] = (
     check_a_new_disk_is_empty,
     check_what_was_persisted_is_there_again,
@@ -150,4 +246,7 @@ CHECKS: tuple[Callable[[Bench], None], ...] = (
     check_nothing_is_a_batch_too,
     check_it_persists_only_between_load_and_close,
     check_large_entries_fit,
+    check_a_snapshot_stands_for_everything_up_to_it,
+    check_a_snapshot_comes_in_pieces,
+    check_a_written_snapshot_counts_once_a_record_names_it,
 )
