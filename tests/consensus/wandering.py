@@ -274,7 +274,10 @@ class Walk:
     def apply(self, name: NodeId, ready: Ready) -> None:
         whole = name not in self.witnesses
         if ready.install is not None:
-            index, state = ready.install.index, ready.install.state
+            stored = self.story.voters[name].disk.snapshot
+            require(stored is not None and stored.index == ready.install.index, "a snapshot is stored", name)
+            assert stored is not None
+            index, state = stored.index, stored.state
             require(index >= self.applied[name], "a snapshot takes nothing back", name, index)
             require(
                 not whole or state == self.committed[index].state, "a snapshot is whole", name, index, state
