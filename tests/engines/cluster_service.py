@@ -78,7 +78,7 @@ class ClusterService:
 
     def engine(self, name: str) -> ClusterEngine:
         link = SharedLink(self.cluster.voters[name])
-        return ClusterEngine(link, cluster=CLUSTER, voters=self.cluster.addresses)
+        return ClusterEngine(link, cluster=CLUSTER, voters=lambda: self.cluster.addresses)
 
     def now_s(self) -> float:
         return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -47,7 +47,7 @@ class MemoryCluster:
         self._delayed: list[Command] = []
 
     def engine(self) -> ClusterEngine:
-        return ClusterEngine(MemoryLink(self), cluster="test", voters=VOTERS)
+        return ClusterEngine(MemoryLink(self), cluster="test", voters=lambda: VOTERS)
 
     def apply(self, command: Command) -> Result:
         index = Index(self.machine.applied + 1)

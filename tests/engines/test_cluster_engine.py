@@ -89,7 +89,7 @@ async def test_a_lease_lasts_ttl_and_release_delay() -> None:
 async def test_a_session_of_another_cluster_is_refused() -> None:
     cluster = MemoryCluster()
     session = await cluster.engine().open_session(10.0, "request")
-    stranger = ClusterEngine(MemoryLink(cluster), cluster="another", voters={"x": ("h", 1)})
+    stranger = ClusterEngine(MemoryLink(cluster), cluster="another", voters=lambda: {"x": ("h", 1)})
     with pytest.raises(InvalidInput) as caught:
         await stranger.end_session(session.ref)
     assert caught.value.field == "ref"

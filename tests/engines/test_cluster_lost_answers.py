@@ -22,7 +22,7 @@ class Bench:
     def __init__(self) -> None:
         self.cluster = MemoryCluster()
         self.link = MemoryLink(self.cluster)
-        self.engine = ClusterEngine(self.link, cluster="test", voters=VOTERS)
+        self.engine = ClusterEngine(self.link, cluster="test", voters=lambda: VOTERS)
         self.other = self.cluster.engine()
 
     async def session(self) -> Session:
@@ -171,7 +171,7 @@ async def test_what_the_cells_tell(
 ) -> None:
     cluster = MemoryCluster()
     link = Interloper(cluster, "c", b"same", times)
-    engine = ClusterEngine(link, cluster="test", voters=VOTERS)
+    engine = ClusterEngine(link, cluster="test", voters=lambda: VOTERS)
     link.faults.append(fault)
     if outcome is None:
         assert await engine.write_cells("g", [CellWrite("c", b"same", expected)], None) == (Cell(b"same", 1),)
@@ -190,7 +190,7 @@ async def test_a_step_that_is_known_but_for_a_version_is_unknown() -> None:
     cluster = MemoryCluster()
     link = Interloper(cluster, "y", b"other", 1)
     link.faults.append(Fault.ANSWER_LOST)
-    engine = ClusterEngine(link, cluster="test", voters=VOTERS)
+    engine = ClusterEngine(link, cluster="test", voters=lambda: VOTERS)
     with pytest.raises(OutcomeUnknown):
         await engine.write_cells("g", [CellWrite("x", b"1", 0), CellWrite("y", b"2", None)], None)
 
@@ -208,7 +208,7 @@ async def test_a_refused_second_attempt_is_not_believed_before_the_cells() -> No
     cluster = MemoryCluster()
     link = Straggler(cluster)
     link.faults.append(Fault.DELAYED)
-    engine = ClusterEngine(link, cluster="test", voters=VOTERS)
+    engine = ClusterEngine(link, cluster="test", voters=lambda: VOTERS)
     assert await engine.write_cells("g", [CellWrite("c", b"v", 0)], None) == (Cell(b"v", 1),)
     assert len(link.submitted) == 2
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Final
 
-from incumbent.errors import EngineUnavailable, IncumbentError, ProtocolViolation
+from incumbent.errors import EngineUnavailable, IncumbentError, Overloaded, ProtocolViolation, WatchLost
+from incumbent.ids import Revision
 from incumbent.node.api import RefusedReason
 from incumbent.runtime.connection import Connection, NetworkLimits
 from incumbent.runtime.formation import client_hello
@@ -19,18 +23,46 @@ from incumbent.runtime.frames import (
     Call,
     Frame,
     Hello,
+    Ping,
+    Pong,
     Refuse,
     Request,
+    Unwatch,
+    Watch,
+    WatchOver,
+    Woken,
     refusal_error,
 )
 
 AnswerOutcome = AnswerDone | AnswerRefused | AnswerUnknown
 
+PING_INTERVAL_S: Final = 1.0
+"""While something is watched, a voter that said nothing for so long is asked whether it is there; after as long again it is
+given up: its host may be gone without a word, and whoever watches would wait for ever."""
+
+
+@dataclass(slots=True, eq=False)
+class _Watching:
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+    over: WatchLost | Overloaded | None = None
+
 
 class Caller:
     """One connection to one voter. Made by `dial`; over for good once `is_open` is false."""
 
-    def __init__(self, cluster: str, address: Address, limits: NetworkLimits) -> None:
+    def __init__(
+        self,
+        cluster: str,
+        address: Address,
+        limits: NetworkLimits,
+        on_hello: Callable[[Hello], None] = lambda _: None,
+    ) -> None:
+        self.hello: Hello | None = None
+        """Who answered, and where it says that the others are; the newest."""
+        self._on_hello = on_hello
+        self._watches: dict[int, _Watching] = {}
+        self._pinger: asyncio.TimerHandle | None = None
+        self._asked = False  # whether it is there, and nothing was heard since
         self._hello = client_hello(cluster)
         self._address = address
         self._limits = limits
@@ -45,12 +77,18 @@ class Caller:
         )
 
     @classmethod
-    async def dial(cls, cluster: str, address: Address, limits: NetworkLimits) -> Caller:
-        """Connect and introduce ourselves.
+    async def dial(
+        cls,
+        cluster: str,
+        address: Address,
+        limits: NetworkLimits,
+        on_hello: Callable[[Hello], None] = lambda _: None,
+    ) -> Caller:
+        """Connect and introduce ourselves. `on_hello` is told what the voter says of its cluster, each time it does.
 
         Raises EngineUnavailable when nobody answers in time, and what the voter refused us with.
         """
-        caller = cls(cluster, address, limits)
+        caller = cls(cluster, address, limits, on_hello)
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(limits.connect_timeout_s):
@@ -83,6 +121,45 @@ class Caller:
             future.add_done_callback(partial(self._forget, self._last_id))
         return future
 
+    async def watch(self, key: bytes, end: bytes | None, after: Revision) -> AsyncIterator[None]:
+        """Wake-ups for changes in a key range after a revision, as that voter applies them. Raises WatchLost when it has
+        forgotten them, was lost, or said nothing for two `PING_INTERVAL_S`; Overloaded."""
+        self._last_id += 1
+        number, watching = self._last_id, _Watching()
+        if not self._connection.send(Watch(number, key, end, after)):
+            raise WatchLost("the connection to the voter is over or full")
+        self._watches[number] = watching
+        self._keep_asking()
+        try:
+            while True:
+                await watching.woken.wait()
+                watching.woken.clear()
+                if watching.over is not None:
+                    raise watching.over
+                yield None
+        finally:
+            del self._watches[number]
+            if watching.over is None:
+                self._connection.send(Unwatch(number))
+
+    def _keep_asking(self) -> None:
+        if self._pinger is None:
+            self._asked = False
+            self._pinger = asyncio.get_running_loop().call_later(PING_INTERVAL_S, self._ask_for_life)
+
+    def _ask_for_life(self) -> None:
+        self._pinger = None
+        heard, self._connection.heard = self._connection.heard, False
+        if not self._watches or not self._connection.is_open:
+            return
+        if not heard and self._asked:
+            self.abort()
+            return
+        self._keep_asking()
+        if not heard:
+            self._asked = True
+            self._connection.send(Ping())
+
     async def close(self) -> None:
         """Say goodbye. Takes at most `linger_max_s`."""
         self._connection.bye()
@@ -100,8 +177,12 @@ class Caller:
 
     def _on_frame(self, connection: Connection, frame: Frame) -> None:
         match frame:
-            case Hello() if frame.cluster == self._hello.cluster:
-                connection.opened(frame)  # a voter introduces itself anew when its cluster is formed
+            case Hello() if self._hello.cluster in ("", frame.cluster):
+                connection.opened(
+                    frame
+                )  # a voter introduces itself anew when its cluster is formed, or its members change
+                self.hello = frame
+                self._on_hello(frame)
                 if not self._greeted.done():
                     self._greeted.set_result(None)
             case Answer():
@@ -111,13 +192,28 @@ class Caller:
             case Refuse():
                 host, port = self._address
                 self._fail(refusal_error(frame, f"{host}:{port}"))
-            case Bye():
+            case Woken():
+                if (watching := self._watches.get(frame.id)) is not None:
+                    watching.woken.set()
+            case WatchOver():
+                self._end_watch(frame.id, Overloaded(frame.why) if frame.overloaded else WatchLost(frame.why))
+            case Bye() | Pong():
                 pass
             case _:
                 raise ProtocolViolation("a voter answers a client and does nothing else")
 
+    def _end_watch(self, number: int, why: WatchLost | Overloaded) -> None:
+        watching = self._watches.get(number)
+        if watching is not None:
+            watching.over = why
+            watching.woken.set()
+
     def _on_closed(self, _connection: Connection) -> None:
         self._fail(EngineUnavailable("the connection ended before it began"))
+        if self._pinger is not None:
+            self._pinger.cancel()
+        for number in list(self._watches):
+            self._end_watch(number, WatchLost("the connection to the voter ended"))
         for future in list(self._waiting.values()):
             if not future.done():
                 future.set_result(AnswerUnknown())

@@ -24,11 +24,16 @@ from incumbent.runtime.frames import (
     AnswerUnknown,
     Call,
     Frame,
+    Ping,
+    Pong,
     Read,
     Renew,
     Submit,
+    Unwatch,
+    Watch,
     encoded_bytes,
 )
+from incumbent.runtime.remote_watches import RemoteWatches
 
 ANSWER_ROOM_BYTES: Final = 32
 """What an answer's own frame adds to its outcome."""
@@ -42,11 +47,27 @@ class CallServer:
         self._addresses = addresses
         self._limits = limits
         self._in_flight = 0
+        self._watches = RemoteWatches(limits.watches_max)
 
     def on_frame(self, connection: Connection, frame: Frame) -> None:
-        """Take one frame of a client's connection. Raises ProtocolViolation on anything but a call."""
-        if not isinstance(frame, Call):
-            raise ProtocolViolation("a client calls and does nothing else")
+        """Take one frame of a client's connection. Raises ProtocolViolation on what no client says."""
+        match frame:
+            case Call():
+                self._on_call(connection, frame)
+            case Watch():
+                self._watches.begin(connection, frame, self.driver)
+            case Unwatch():
+                self._watches.stop(connection, frame.id)
+            case Ping():
+                _send(connection, Pong())
+            case _:
+                raise ProtocolViolation("a client calls and watches, and does nothing else")
+
+    def close(self) -> None:
+        """End every watch. The connections are the network's."""
+        self._watches.close()
+
+    def _on_call(self, connection: Connection, frame: Call) -> None:
         if self.driver is None or self.driver.ended:
             _answer(connection, frame.id, AnswerRefused(RefusedReason.NOT_LEADER))
             return
@@ -94,6 +115,10 @@ def _ask(driver: Driver, call: Call) -> asyncio.Future[Outcome]:
 
 
 def _answer(connection: Connection, id: int, outcome: AnswerDone | AnswerRefused | AnswerUnknown) -> None:  # noqa: A002  - the call's id
-    if connection.is_open and not connection.send(Answer(id, outcome)):
+    _send(connection, Answer(id, outcome))
+
+
+def _send(connection: Connection, frame: Frame) -> None:
+    if connection.is_open and not connection.send(frame):
         # It does not read its answers. Closing tells it that their outcome is unknown to it; dropping one would not.
         connection.abort()

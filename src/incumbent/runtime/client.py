@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from random import Random
 from typing import TYPE_CHECKING, Final, assert_never
 
 from incumbent.consensus.api import Role
-from incumbent.errors import EngineUnavailable, InvalidInput, OutcomeUnknown, Overloaded, ProtocolViolation
-from incumbent.ids import LeaseId, name_of
+from incumbent.errors import (
+    EngineUnavailable,
+    InvalidInput,
+    OutcomeUnknown,
+    Overloaded,
+    ProtocolViolation,
+    WatchLost,
+)
+from incumbent.ids import LeaseId, Revision, name_of
 from incumbent.kv.api import NO_LEASE, Command, Query, Result
 from incumbent.node.api import Done, Refused, RefusedReason, Unknown
 from incumbent.runtime.caller import AnswerOutcome, Caller
@@ -24,6 +31,7 @@ from incumbent.runtime.frames import (
     AnswerDone,
     AnswerRefused,
     AnswerUnknown,
+    Hello,
     Read,
     Renew,
     Request,
@@ -85,6 +93,32 @@ class ClusterClient:
         Raises EngineUnavailable, OutcomeUnknown (it may have been extended), Overloaded.
         """
         return await self._call(Renew(lease), timeout)
+
+    async def watch(self, key: bytes, end: bytes | None, after: Revision) -> AsyncIterator[None]:
+        """Wake-ups for changes in a key range after a revision, from the voter that leads or else from any. Raises WatchLost,
+        also when none is reached; Overloaded."""
+        name = self._choose(None)
+        try:
+            async with asyncio.timeout(ATTEMPT_TIMEOUT_S):
+                caller = await self._caller(name)
+        except (EngineUnavailable, TimeoutError) as error:
+            self._hint = None
+            raise WatchLost(f"voter {name} was not reached") from error
+        async for _ in caller.watch(key, end, after):
+            yield None
+
+    @property
+    def addresses(self) -> Mapping[str, Address]:
+        """Where the voters are, as far as it is known."""
+        return self._addresses
+
+    def _on_hello(self, hello: Hello) -> None:
+        """Members come and go, and each that speaks knows where the others are."""
+        if hello.members:
+            members = {name_of(member) for member in hello.members}
+            known = {name: address for name, address in hello.addresses if name in members}
+            if known:
+                self._addresses = known
 
     async def close(self) -> None:
         """Say goodbye to every voter. What is still asked ends as OutcomeUnknown."""
@@ -166,7 +200,7 @@ class ClusterClient:
             if local.leadership.role is Role.LEADER:
                 return name_of(local.me)
             leader = _leader_known_to(local)
-            if leader is not None and leader != avoid:
+            if leader is not None and leader != avoid and leader in self._addresses:
                 return leader
         if self._hint is not None and self._hint != avoid and self._hint in self._addresses:
             return self._hint
@@ -204,7 +238,7 @@ class ClusterClient:
         if task is not None and task.done() and not (_dialled(task) and task.result().is_open):
             task = None
         if task is None:
-            dial = Caller.dial(self._cluster, self._addresses[name], self._limits)
+            dial = Caller.dial(self._cluster, self._addresses[name], self._limits, self._on_hello)
             task = self._callers[name] = asyncio.create_task(dial, name=f"incumbent calls {name}")
             task.add_done_callback(_dialled)
         return await asyncio.shield(task)

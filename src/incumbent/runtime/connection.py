@@ -38,8 +38,9 @@ class NetworkLimits:
     write_buffer_bytes_max: int = 2 * FRAME_BYTES_MAX
     handshakes_max: int = 64  # accepted connections that have not introduced themselves
     clients_max: int = 1024
-    calls_in_flight_max: int = 256  # of one client connection
+    calls_in_flight_max: int = 1024  # of one client connection
     calls_total_max: int = 4096
+    watches_max: int = 1024  # of one client connection
     handshake_timeout_s: float = 5.0
     connect_timeout_s: float = 2.0
     unacknowledged_timeout_s: float = 5.0  # what we wrote and the other kernel has not acknowledged
@@ -77,6 +78,7 @@ class Connection(asyncio.Protocol):
         self.ended = False  # Bye or Refuse was said by either side: the close is no hint of a death
         self.closed = asyncio.Event()
         self.calls_in_flight = 0
+        self.heard = False  # anything at all, since somebody last reset this
         self._limits = limits
         self._on_connected = on_connected
         self._on_frame = on_frame
@@ -178,6 +180,7 @@ class Connection(asyncio.Protocol):
         self._on_connected(self)
 
     def data_received(self, data: bytes) -> None:
+        self.heard = True
         if self._state is State.CLOSING:
             return
         self._reader.feed(data)

@@ -77,6 +77,7 @@ def peer_hello(
 
 
 def client_hello(cluster: str) -> Hello:
+    """Of a client of this cluster; empty: of whichever answers."""
     return Hello(versions=(WIRE_VERSION_MIN, WIRE_VERSION_MAX), kind=Kind.CLIENT, cluster=cluster)
 
 
@@ -91,6 +92,8 @@ def examine(mine: Hello, theirs: Hello) -> Refuse | None:
     NB a forming node finds nothing wrong with a formed one that does not know its disk: the fault is then its own, and
     `decide` says so.
     """
+    if theirs.kind is Kind.CLIENT and not theirs.cluster:
+        return None  # it takes whichever cluster answers
     if theirs.cluster != mine.cluster:
         return Refuse(
             RefuseCode.IDENTITY,

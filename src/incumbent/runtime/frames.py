@@ -20,7 +20,7 @@ from incumbent.errors import (
     Overloaded,
     ProtocolViolation,
 )
-from incumbent.ids import LeaseId, NodeId
+from incumbent.ids import LeaseId, NodeId, Revision
 from incumbent.kv.api import NO_LEASE, Command, Query, Result
 from incumbent.node.api import RefusedReason
 from incumbent.runtime.admin_frames import Ask, Told
@@ -126,7 +126,45 @@ class Answer(msgspec.Struct, frozen=True, array_like=True, tag="answer"):
     outcome: AnswerDone | AnswerRefused | AnswerUnknown
 
 
-Frame = Hello | Refuse | Bye | PeerMessage | Call | Answer | Ask | Told
+class Watch(msgspec.Struct, frozen=True, array_like=True, tag="watch"):
+    """Wake me for changes in a key range after a revision, as this voter applies them."""
+
+    id: int  # drawn by the client, unique on its connection
+    key: bytes
+    end: bytes | None
+    after: Revision
+
+
+class Unwatch(msgspec.Struct, frozen=True, array_like=True, tag="unwatch"):
+    id: int
+
+
+class Woken(msgspec.Struct, frozen=True, array_like=True, tag="woken"):
+    """Something changed there since the last one: one or many, nobody says what."""
+
+    id: int
+
+
+class WatchOver(msgspec.Struct, frozen=True, array_like=True, tag="watch_over"):
+    """Nothing more will come for this watch."""
+
+    id: int
+    why: str
+    overloaded: bool = False
+
+
+class Ping(msgspec.Struct, frozen=True, array_like=True, tag="ping"):
+    """Are you there? From a client that waits for nothing else."""
+
+
+class Pong(msgspec.Struct, frozen=True, array_like=True, tag="pong"):
+    pass
+
+
+Frame = (
+    Hello | Refuse | Bye | PeerMessage | Call | Answer | Ask | Told
+    | Watch | Unwatch | Woken | WatchOver | Ping | Pong
+)  # fmt: skip
 Greeting = Hello | Refuse | Bye
 
 

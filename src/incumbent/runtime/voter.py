@@ -111,6 +111,11 @@ class Voter:
             stack.push_async_callback(voter._stop)
             yield voter
 
+    def addresses(self) -> dict[str, Address]:
+        """Where the voters are."""
+        names = {name_of(member) for member in self.driver.standing().membership.everyone}
+        return {name: self._lobby.book[name] for name in sorted(names) if name in self._lobby.book}
+
     def client(self) -> ClusterClient:
         """A client of this voter's cluster that asks this voter first. The caller closes it."""
         return ClusterClient(self._lobby.book, self._config.cluster, self.driver)
@@ -195,6 +200,7 @@ class Lobby:
     async def close(self) -> None:
         """Say goodbye to everyone."""
         self.administration.close()
+        self.calls.close()
         await self.network.close()
 
     async def form(self) -> Membership:

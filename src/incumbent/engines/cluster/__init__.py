@@ -1,4 +1,8 @@
-"""The engine on a cluster of our own: this process embeds one of its voters.
+"""The engine on a cluster of our own. From any process, with the addresses of one or more of its members::
+
+    cluster://127.0.0.1:7001,127.0.0.1:7002,127.0.0.1:7003
+
+Optional: ``cluster=NAME``, to be refused by any other. Or this process embeds one of the voters::
 
     cluster:///data/dir?cluster=app&node=a&peers=a@127.0.0.1:7001,b@127.0.0.1:7002,c@127.0.0.1:7003
 
@@ -18,32 +22,52 @@ if TYPE_CHECKING:
     from incumbent.runtime.config import VoterConfig
 
 OPTIONS: Final = ("cluster", "node", "peers", "heartbeat_ms", "election_ms", "insecure")
+REMOTE_OPTIONS: Final = ("cluster",)
+REMOTE_EXAMPLE: Final = "cluster://host:7001,host:7002,host:7003"
 EXAMPLE: Final = "cluster:///data/dir?cluster=app&node=a&peers=a@host:7001,b@host:7002,c@host:7003"
 NS_PER_MS: Final = 1_000_000
 
 
 async def connect(url: str) -> Engine:
-    """Start a voter on the directory that `url` names and wait until its cluster is formed: for the first start of a
+    """With hosts: find the cluster that is there. Raises InvalidInput, EngineUnavailable when no member of a formed cluster
+    answers, IdentityMismatch when it is another one.
+
+    With a directory: start a voter on it and wait until its cluster is formed: for the first start of a
     cluster, that is until every voter was heard. `close` stops it.
 
     Raises InvalidInput naming the part of the URL and the fix, before anything is written; IdentityMismatch and
     StorageCorrupt when the directory is another node's or damaged.
     """
+    if EngineUrl.parse(url).hosts:
+        seeds, cluster = parse_remote(url)
+        from incumbent.engines.cluster.remote import open_remote
+
+        return await open_remote(seeds, cluster)
     config = parse(url)
     from incumbent.engines.cluster.voter_link import open_engine
 
     return await open_engine(config)
 
 
+def parse_remote(url: str) -> tuple[list[tuple[str, int]], str]:
+    """Where `url` says that members are, and the cluster's name if it gives one. Raises InvalidInput."""
+    parsed = EngineUrl.parse(url)
+    parsed.allow_options(REMOTE_OPTIONS)
+    if parsed.user is not None or parsed.password is not None:
+        raise InvalidInput("url", "names a user, and a cluster has none", f"write {REMOTE_EXAMPLE}")
+    if parsed.path.strip("/"):
+        raise InvalidInput(
+            "url", "names hosts and a directory", f"write {REMOTE_EXAMPLE}, or embed a voter: {EXAMPLE}"
+        )
+    seeds = [(host.name, host.port) for host in parsed.hosts if host.port is not None]
+    if len(seeds) != len(parsed.hosts):
+        raise InvalidInput("url", "names a host without a port", f"write {REMOTE_EXAMPLE}")
+    return seeds, parsed.options.get("cluster", "")
+
+
 def parse(url: str) -> VoterConfig:
     """What `url` says of the voter to be embedded. Raises InvalidInput."""
     parsed = EngineUrl.parse(url)
-    if parsed.hosts:
-        raise InvalidInput(
-            "url",
-            "names hosts, and a client without a voter of its own comes with a later release",
-            f"embed a voter: {EXAMPLE}",
-        )
     parsed.allow_options(OPTIONS)
     if parsed.user is not None or parsed.password is not None:
         raise InvalidInput("url", "names a user, and a cluster has none", f"write {EXAMPLE}")

@@ -10,7 +10,7 @@ import asyncio
 import math
 import os
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from incumbent.engines.api import (
@@ -68,7 +68,7 @@ class ClusterEngine:
         link: Link,
         *,
         cluster: str,
-        voters: Mapping[str, Address],
+        voters: Callable[[], Mapping[str, Address]],
         call_timeout_s: float = CALL_TIMEOUT_S,
         voter: Voter | None = None,
     ) -> None:
@@ -76,7 +76,7 @@ class ClusterEngine:
         """The voter embedded in this process; None when there is none."""
         self._link = link
         self._cluster = cluster
-        self._voters = dict(voters)
+        self._voters = voters
         self._call_timeout_s = call_timeout_s
         self._pid = os.getpid()
         self._closed = False
@@ -95,7 +95,7 @@ class ClusterEngine:
             lease_for(check_request_id(request_id)),
             math.ceil(ttl * NS),
             math.ceil(release_delay * NS),
-            self._voters,
+            dict(self._voters()),
         )
         ref = reference.to_bytes()
         result, _ = await self._apply(LeaseGrant(reference.lease, reference.lease_ttl_ns))

@@ -63,7 +63,7 @@ class WholeWorld(World):
         addresses: dict[str, tuple[str, int]] = {
             name: ("127.0.0.1", 7000 + each.number) for name, each in self.whole.items()
         }
-        engine = ClusterEngine(link, cluster="sim", voters=addresses)
+        engine = ClusterEngine(link, cluster="sim", voters=lambda: addresses)
         name = self._name(voter)
         random = Random(f"{self.kernel.seed}/{name}")
         candidate = Candidate(voter, name, engine, self.resource, self.kernel, random)
