@@ -11,7 +11,7 @@ from typing import Any, Final
 from incumbent.consensus.api import Timing
 from incumbent.errors import InvalidInput
 from incumbent.node.node import Limits
-from incumbent.runtime.config import VoterConfig
+from incumbent.runtime.config import COMMIT_DELAY_NS, VoterConfig
 from incumbent.runtime.frames import Address
 
 DEFAULT_CLUSTER: Final = "incumbent"
@@ -151,6 +151,7 @@ def settings(file: str | None, environment: Mapping[str, str], flags: Mapping[st
         listen=values.get("listen"),
         advertise=values.get("advertise"),
         timing=Timing(
+            commit_delay_ns=COMMIT_DELAY_NS,
             heartbeat_ns=values.get("heartbeat_ms", default.heartbeat_ns),
             election_timeout_min_ns=election_ns,
             election_timeout_max_ns=greatest_ns,

@@ -241,6 +241,7 @@ class Timing:
     election_timeout_min_ns: int = 300_000_000
     election_timeout_max_ns: int = 600_000_000
     adaptive_max_ns: int = 0
+    commit_delay_ns: int = 0  # how long a commit may wait for an append to carry it to the followers
     preemption_delay_ns: int = 10_000_000_000  # a leader yields to a voter of higher priority after this long
 
 

@@ -215,8 +215,10 @@ class ClusterClient:
         try:
             if local is not None and name == name_of(local.me):
                 return await _ask_local(local, request, deadline)
-            async with asyncio.timeout_at(deadline):
-                caller = await self._caller(name)
+            caller = self._open_caller(name)
+            if caller is None:
+                async with asyncio.timeout_at(deadline):
+                    caller = await self._caller(name)
         except TimeoutError:
             return f"voter {name} was not reached in time"
         except (EngineUnavailable, Overloaded) as error:
@@ -224,13 +226,19 @@ class ClusterClient:
         future = caller.ask(request)
         if local is not None and name == _leader_known_to(local):
             self._asked[future] = name
+        overdue = loop.call_at(deadline, _give_up, future)
         try:
-            async with asyncio.timeout_at(deadline):
-                return await future
-        except TimeoutError:
-            return AnswerUnknown()
+            return await future
         finally:
+            overdue.cancel()
             self._asked.pop(future, None)
+
+    def _open_caller(self, name: str) -> Caller | None:
+        task = self._callers.get(name)
+        if task is None or not task.done() or not _dialled(task):
+            return None
+        caller = task.result()
+        return caller if caller.is_open else None
 
     async def _caller(self, name: str) -> Caller:
         """The open connection to `name`, dialled once for all who wait for it."""
@@ -301,6 +309,11 @@ async def _ask_local(local: Driver, request: Request, deadline: float) -> Answer
             return AnswerUnknown()
         case _:
             assert_never(outcome)
+
+
+def _give_up(future: asyncio.Future[AnswerOutcome]) -> None:
+    if not future.done():
+        future.set_result(AnswerUnknown())
 
 
 def _dialled(task: asyncio.Task[Caller]) -> bool:

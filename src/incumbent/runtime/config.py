@@ -20,6 +20,8 @@ from incumbent.runtime.frames import Address
 VOTERS_MAX: Final = 7
 NAME_CHARACTERS_MAX: Final = 64
 PORT_MAX: Final = (1 << 16) - 1
+COMMIT_DELAY_NS: Final = 1_000_000
+"""A busy leader tells its followers of commits with the next entries instead of with messages of their own."""
 HEARTBEATS_PER_ELECTION_TIMEOUT_MIN: Final = 2
 
 
@@ -35,7 +37,7 @@ class VoterConfig:
     """Where to bind, when that is not this node's own address among the peers."""
     advertise: Address | None = None
     """Where the others reach this node, when it is not among the peers and that is not where it listens."""
-    timing: Timing = field(default_factory=Timing)
+    timing: Timing = field(default_factory=lambda: Timing(commit_delay_ns=COMMIT_DELAY_NS))
     limits: Limits = field(default_factory=Limits)
     priority: int = 0
     """Among voters that have everything, the highest should lead."""

@@ -205,9 +205,7 @@ class Driver:
                 await self._sleep()
                 continue
             self._transport.send(ready.now)
-            if ready.record is None:
-                await asyncio.sleep(0)  # the sockets get their turn, however much there is to do here
-            else:
+            if ready.record is not None:
                 await self._persist(ready.record)
             self._transport.send(ready.messages)
             stored = self._storage.snapshot
@@ -215,7 +213,9 @@ class Driver:
             self._deliver(self._node.advance(self._clock.now_ns(), stored, loaded))
             if self._node.snapshot_due:
                 self._begin_snapshot()
-            if ready.record is not None and ready.record.snapshot is not None:
+            if ready.record is None:
+                await asyncio.sleep(0)  # the sockets get their turn, however much there is to do here
+            elif ready.record.snapshot is not None:
                 self._announce_snapshot()
 
     def _step_all(self) -> None:

@@ -67,6 +67,7 @@ def setting(
         election_timeout_max_ns=scale * 300 * MS,
         adaptive_max_ns=random.choice((0, 0, scale * 600 * MS)),
         preemption_delay_ns=random.choice((1_000, 10_000)) * MS,
+        commit_delay_ns=seed % 2 * MS,
     )
     spares = 2 if "change" in kinds else 0
     return Setting(

@@ -93,6 +93,8 @@ class Raft:
         state = self.state
         if state.role is Role.LEADER:
             deadline_ns = min(state.heartbeat_ns, state.quorum_check_ns)
+            if state.commit_due_ns is not None:
+                deadline_ns = min(deadline_ns, state.commit_due_ns)
         else:
             deadline_ns = state.election_ns
             if state.parked:

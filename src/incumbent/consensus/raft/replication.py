@@ -59,10 +59,12 @@ def request_read(state: State, request: RequestId) -> None:
 
 
 def replicate(state: State) -> None:
-    """Send every follower what it lacks and may be sent, and the commit index when no append carries it: whoever waits at
-    a follower would else wait for the next heartbeat. Called once per ready() and urgent(): that is what batches."""
+    """Send every follower what it lacks and may be sent, and the commit index when no append carries it for
+    `commit_delay_ns`: whoever waits at a follower would else wait for the next heartbeat. Called once per ready() and urgent(): that is what batches."""
     commit, limits = state.commit, state.limits
     witnesses, everything = state.membership.witnesses, state.log.last_index
+    due, untold = state.commit_due_ns is not None and state.now_ns >= state.commit_due_ns, False
+    due = due or not state.timing.commit_delay_ns
     for peer, progress in state.progress.items():
         last = everything if peer not in witnesses else _sendable_to_witness(state, peer)
         while progress.next <= last and progress.may_send(limits):
@@ -71,7 +73,14 @@ def replicate(state: State) -> None:
             else:
                 _send_append(state, peer, progress, last)
         if progress.commit_sent < commit and progress.commit_sent < progress.match:
-            _send_heartbeat(state, peer, progress)
+            if due:
+                _send_heartbeat(state, peer, progress)
+            else:
+                untold = True
+    if not untold:
+        state.commit_due_ns = None
+    elif state.commit_due_ns is None:
+        state.commit_due_ns = state.now_ns + state.timing.commit_delay_ns
 
 
 def _sendable_to_witness(state: State, peer: NodeId) -> Index:

@@ -102,6 +102,7 @@ class State:
     hint: tuple[NodeId, int] | None = None  # the leader that was last said to be gone, and when
     hint_retries: int = 0  # campaigns in quick succession that are left after a hint
     parked: dict[NodeId, Parked] = field(default_factory=dict)  # by candidate; only of members
+    commit_due_ns: int | None = None  # of a leader: when to tell a commit that no append has carried yet
     votes: dict[NodeId, bool] = field(default_factory=dict)  # of the campaign going on
     written_ns: int = 0  # when the disk last did something
     transfer: Transfer | None = None  # asked of this node, as long as it is not decided
@@ -277,7 +278,7 @@ class State:
             for request in self.reads.drop_all():
                 self.out.refuse(request, Why.NOT_LEADER)
             self.progress = {}
-            self.uncommitted_bytes, self.probe_due = 0, False
+            self.uncommitted_bytes, self.probe_due, self.commit_due_ns = 0, False, None
         if term > self.term:
             self.term, self.vote = term, None
             self.discard_incoming()

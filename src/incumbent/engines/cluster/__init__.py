@@ -79,7 +79,7 @@ def parse(url: str) -> VoterConfig:
     from pathlib import Path
 
     from incumbent.consensus.api import Timing
-    from incumbent.runtime.config import VoterConfig, check_config
+    from incumbent.runtime.config import COMMIT_DELAY_NS, VoterConfig, check_config
 
     default = Timing()
     election_ns = _milliseconds(parsed, "election_ms", default.election_timeout_min_ns)
@@ -89,6 +89,7 @@ def parse(url: str) -> VoterConfig:
         data_dir=Path(parsed.path),
         peers=_peers(parsed.options["peers"]),
         timing=Timing(
+            commit_delay_ns=COMMIT_DELAY_NS,
             heartbeat_ns=_milliseconds(parsed, "heartbeat_ms", default.heartbeat_ns),
             election_timeout_min_ns=election_ns,
             election_timeout_max_ns=2 * election_ns,

@@ -1,0 +1,100 @@
+"""Three real nodes on loopback, as ``incumbent serve`` starts them, for benchmarks to ask and to hurt."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from incumbent.errors import EngineUnavailable
+from incumbent.kv.api import Range
+from incumbent.runtime.client import ClusterClient
+
+START_TIMEOUT_S: Final = 30.0
+CLUSTER: Final = "bench"
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port: int = taken.getsockname()[1]
+        return port
+
+
+class Nodes:
+    """Processes by name."""
+
+    def __init__(self, directory: Path, names: str = "abc", options: Sequence[str] = ()) -> None:
+        self.addresses = {name: ("127.0.0.1", free_port()) for name in names}
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._directory = directory
+        self._options = options
+
+    def start(self, name: str) -> None:
+        peers = ",".join(f"{n}={host}:{port}" for n, (host, port) in self.addresses.items())
+        command = [sys.executable, "-m", "incumbent", "serve", "--cluster", CLUSTER, "--node", name]
+        command += ["--data-dir", str(self._directory / name), "--peers", peers, *self._options]
+        profile = os.environ.get("INCUMBENT_BENCH_PROFILE")
+        if profile is not None:
+            command[1:3] = ["-m", "cProfile", "-o", f"{profile}.{name}", "-m", "incumbent"]
+        with (self._directory / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(command, stderr=log, start_new_session=True)
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        self.processes[name].send_signal(number)
+
+    def kill(self, name: str) -> None:
+        process = self.processes.pop(name)
+        process.kill()
+        process.wait()
+
+    def stop(self) -> None:
+        for process in self.processes.values():
+            process.send_signal(signal.SIGCONT)
+            process.terminate()
+        for process in self.processes.values():
+            process.wait()
+        self.processes.clear()
+
+    def client(self) -> ClusterClient:
+        return ClusterClient(self.addresses, CLUSTER)
+
+    @property
+    def url(self) -> str:
+        return "cluster://" + ",".join(f"{host}:{port}" for host, port in self.addresses.values())
+
+    def cpu_s(self) -> dict[str, float]:
+        """What each process has used so far."""
+        return {name: cpu_s(process.pid) for name, process in self.processes.items()}
+
+
+def cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@asynccontextmanager
+async def running(directory: Path, names: str = "abc", options: Sequence[str] = ()) -> AsyncIterator[Nodes]:
+    """Formed, and with a leader."""
+    nodes = Nodes(directory, names, options)
+    try:
+        for name in names:
+            nodes.start(name)
+        client = nodes.client()
+        async with asyncio.timeout(START_TIMEOUT_S):
+            while True:
+                try:
+                    await client.read(Range(b"k"), timeout=1.0)
+                    break
+                except EngineUnavailable:
+                    await asyncio.sleep(0.05)
+        await client.close()
+        yield nodes
+    finally:
+        nodes.stop()

@@ -1,0 +1,182 @@
+"""How many durable writes, renewals and leaderships a second: three real nodes, one client process, real disks.
+
+Each case keeps 1, 16 or 64 requests in flight for some seconds. `write` puts a value; `renew` extends one of as many sessions
+as are in flight, each by a request of its own; `acquire_release` joins an election that nobody else wants, finds itself first
+and leaves; `contended` has 16 candidates for one election, each leaving as soon as it leads. ``--rival etcd`` runs the same against
+three etcd members in the same minute.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from bench.nodes import running
+from bench.report import case, parser, show
+
+from incumbent.engines.api import Claimed, Engine, Session
+from incumbent.engines.cluster import connect
+from incumbent.errors import WatchLost
+from incumbent.kv.api import Put
+from incumbent.runtime.client import ClusterClient
+
+IN_FLIGHT: Final = (1, 16, 64)
+CANDIDATES: Final = 16
+VALUE: Final = b"v" * 100
+TTL_S: Final = 60.0
+
+Step = Callable[[], Awaitable[int]]
+"""Does something and says how many that were."""
+
+
+class Subject(Protocol):
+    """Who is measured: each method makes the step of one worker."""
+
+    def cpu_s(self) -> float: ...
+    async def writer(self, worker: int) -> Step: ...
+    async def renewer(self, worker: int) -> Step: ...
+    async def acquirer(self, worker: int) -> Step: ...
+    async def candidate(self, worker: int) -> Step: ...
+
+
+class Ours:
+    def __init__(self, engine: Engine, client: ClusterClient, cpu_s: Callable[[], float]) -> None:
+        self._engine = engine
+        self._client = client
+        self._sessions: dict[int, Session] = {}
+        self.cpu_s = cpu_s
+
+    async def _session(self, worker: int) -> Session:
+        if worker not in self._sessions:
+            self._sessions[worker] = await self._engine.open_session(TTL_S, f"{time.time_ns()}-{worker}")
+        return self._sessions[worker]
+
+    async def writer(self, worker: int) -> Step:
+        key = b"key/%d" % worker
+
+        async def step() -> int:
+            await self._client.submit(Put(key, VALUE), timeout=10.0)
+            return 1
+
+        return step
+
+    async def renewer(self, worker: int) -> Step:
+        session = await self._session(worker)
+
+        async def step() -> int:
+            await self._engine.renew(session)
+            return 1
+
+        return step
+
+    async def acquirer(self, worker: int) -> Step:
+        session = await self._session(worker)
+
+        async def step() -> int:
+            member = await self._engine.join(session, f"own/{worker}", "r", b"")
+            assert isinstance(await self._engine.claim(member), Claimed)
+            await self._engine.leave(member)
+            return 1
+
+        return step
+
+    async def candidate(self, worker: int) -> Step:
+        session = await self._session(worker)
+        engine = self._engine
+
+        async def step() -> int:
+            member = await engine.join(session, "contended", "r", b"")
+            while not isinstance(found := await engine.claim(member), Claimed):
+                try:
+                    async for _ in engine.watch("contended", found.cursor):
+                        break
+                except WatchLost:
+                    pass
+            await engine.leave(member)
+            return 1
+
+        return step
+
+
+async def run(steps: list[Step], seconds: float) -> tuple[float, list[float]]:
+    """Everybody steps again and again. Gives a rate and every step's duration in ms."""
+    samples: list[float] = []
+    done = 0
+
+    async def work(step: Step, until: float) -> None:
+        nonlocal done
+        while (began := time.perf_counter()) < until:
+            did = await step()
+            done += did  # not in one: `done` would be read before the step
+            samples.append(1000 * (time.perf_counter() - began))
+
+    began = time.perf_counter()
+    await asyncio.gather(*(work(step, began + seconds) for step in steps))
+    return done / (time.perf_counter() - began), samples
+
+
+async def cases(who: str, subject: Subject, seconds: float) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+
+    async def one(name: str, make: Callable[[int], Awaitable[Step]], workers: int) -> None:
+        steps = [await make(worker) for worker in range(workers)]
+        servers, client = subject.cpu_s(), time.process_time()
+        began = time.perf_counter()
+        rate, samples = await run(steps, seconds)
+        took = time.perf_counter() - began
+        shares = {
+            "per_s": round(rate, 1),
+            "servers_cpu": round((subject.cpu_s() - servers) / took, 2),
+            "client_cpu": round((time.process_time() - client) / took, 2),
+        }
+        rows.append(case(f"{who} {name} {workers}", samples, **shares))
+
+    for workers in IN_FLIGHT:
+        await one("write", subject.writer, workers)
+        await one("renew", subject.renewer, workers)
+        await one("acquire_release", subject.acquirer, workers)
+    await one("contended", subject.candidate, CANDIDATES)
+    return rows
+
+
+async def ours(directory: Path, seconds: float) -> list[dict[str, Any]]:
+    async with running(directory) as nodes:
+        engine, client = await connect(nodes.url), nodes.client()
+        try:
+            return await cases(
+                "incumbent", Ours(engine, client, lambda: sum(nodes.cpu_s().values())), seconds
+            )
+        finally:
+            await client.close()
+            await engine.close()
+
+
+def table(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        print(
+            f"{row['name']:<32} {row['per_s']:>9.1f}/s  p50 {row['p50_ms']:>8.3f} ms  p99 {row['p99_ms']:>8.3f} ms"
+            f"  cores: nodes {row['servers_cpu']:.2f}, client {row['client_cpu']:.2f}"
+        )
+
+
+def main() -> None:
+    arguments = parser(__doc__)
+    arguments.add_argument("--seconds", type=float, default=3.0, help="of each case (3)")
+    options = arguments.parse_args()
+    with tempfile.TemporaryDirectory(prefix="incumbent-bench-") as directory:
+        rows = asyncio.run(ours(Path(directory), options.seconds))
+    if options.json:
+        show("throughput", rows, as_json=True)
+    else:
+        table(rows)
+
+
+if __name__ == "__main__":
+    main()
