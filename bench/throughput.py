@@ -158,20 +158,40 @@ async def ours(directory: Path, seconds: float) -> list[dict[str, Any]]:
             await engine.close()
 
 
+def with_ratios(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Ours by the rival's, where both were measured."""
+    rates = {row["name"]: row["per_s"] for row in rows}
+
+    def ratio(name: str) -> dict[str, float]:
+        who, _, what = name.partition(" ")
+        theirs = rates.get(f"etcd {what}")
+        return {"ratio": round(rates[name] / theirs, 2)} if who == "incumbent" and theirs else {}
+
+    return [{**row, **ratio(row["name"])} for row in rows]
+
+
 def table(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         print(
             f"{row['name']:<32} {row['per_s']:>9.1f}/s  p50 {row['p50_ms']:>8.3f} ms  p99 {row['p99_ms']:>8.3f} ms"
             f"  cores: nodes {row['servers_cpu']:.2f}, client {row['client_cpu']:.2f}"
+            + (f"  {row['ratio']:.2f} x etcd" if "ratio" in row else "")
         )
 
 
 def main() -> None:
     arguments = parser(__doc__)
+    arguments.add_argument("--rival", choices=["etcd"], help="measure it too, in the same minute")
     arguments.add_argument("--seconds", type=float, default=3.0, help="of each case (3)")
     options = arguments.parse_args()
     with tempfile.TemporaryDirectory(prefix="incumbent-bench-") as directory:
         rows = asyncio.run(ours(Path(directory), options.seconds))
+    if options.rival is not None:
+        from bench.rivals import etcd
+
+        with tempfile.TemporaryDirectory(prefix="incumbent-bench-") as directory:
+            rows += etcd.cases(Path(directory), IN_FLIGHT, CANDIDATES, options.seconds)
+    rows = with_ratios(rows)
     if options.json:
         show("throughput", rows, as_json=True)
     else:
