@@ -166,8 +166,9 @@ class Engine(Protocol):
         ...
 
     def watch(self, group: str, after: object) -> AsyncIterator[None]:
-        """Wake-ups, never data: yields at least once for any change of the group's members or cells after the cursor
-        (from a Waiting or a Roster). May be spurious or merged. Raises WatchLost when it cannot go on: re-read."""
+        """Wake-ups, never data. With a Roster's cursor: at least one for any change of the group's members or cells after it. With
+        a Waiting's: at least one when the member waited for is gone, or the own one; so a thousand who wait need not all be
+        woken for one who leaves. May be spurious or merged. Raises WatchLost when it cannot go on: re-read."""
         ...
 
     async def read_cell(self, group: str, name: str) -> Cell:

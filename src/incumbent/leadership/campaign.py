@@ -285,6 +285,7 @@ class Campaign:
         which the claim that succeeded was asked for."""
         engine, rng = self._office.engine, self._office.world.rng
         backoff = Backoff(rng)
+        behind: str | None = None  # whom the watch is about
         try:
             while True:
                 keeper.check()
@@ -292,6 +293,9 @@ class Campaign:
                 answer = await until_answered(lambda: engine.claim(member), rng)
                 if isinstance(answer, Claimed):
                     return answer, asked_ns
+                if answer.behind != behind:
+                    self._close_watch()
+                    behind = answer.behind
                 self._watch = await renewed_watch(
                     self._watch, self._office, self.election, answer.cursor, backoff
                 )

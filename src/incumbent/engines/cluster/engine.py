@@ -28,7 +28,8 @@ from incumbent.engines.cluster import cells, members
 from incumbent.engines.cluster.cells import CellStep, Trace
 from incumbent.engines.cluster.guarantees import GUARANTEES
 from incumbent.engines.cluster.layout import WRITER_BYTES, group_range, lease_for, lease_of
-from incumbent.engines.cluster.link import Link
+from incumbent.engines.cluster.link import Link, any_of
+from incumbent.engines.cluster.members import Turn
 from incumbent.engines.cluster.reference import Address, Reference
 from incumbent.engines.inputs import (
     check_cell_writes,
@@ -160,12 +161,16 @@ class ClusterEngine:
         return members.as_roster(group, await self._read(members.roster(group)))
 
     def watch(self, group: str, after: object) -> AsyncIterator[None]:
-        """Watches the local voter, which may lag behind: what it has yet to apply wakes when it is applied."""
+        """Watches one voter, which may lag behind: what it has yet to apply wakes when it is applied."""
         check_name("group", group)
-        if not isinstance(after, int):
-            raise InvalidInput("after", "is no cursor", "pass the one of a Waiting or a Roster")
         self._check_process()
-        return self._link.watch(*group_range(group), Revision(after))
+        match after:
+            case Turn(revision, keys):
+                return any_of([self._link.watch(key, None, revision) for key in keys])
+            case int():
+                return self._link.watch(*group_range(group), Revision(after))
+            case _:
+                raise InvalidInput("after", "is no cursor", "pass the one of a Waiting or a Roster")
 
     # --- cells ----------------------------------------------------------------------------------------------------
 

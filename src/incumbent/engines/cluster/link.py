@@ -5,7 +5,8 @@ The engine's tests link it to a machine in memory; `connect` links it to an embe
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from incumbent.ids import LeaseId, Revision
@@ -30,3 +31,26 @@ class Link(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+async def any_of(watches: Sequence[AsyncIterator[None]]) -> AsyncIterator[None]:
+    """The wake-ups of all of them. Ends as the first that ends."""
+    waiting = {asyncio.ensure_future(_next(watch)): watch for watch in watches}
+    try:
+        while True:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for woken in [task for task in waiting if task.done()]:
+                watch = waiting.pop(woken)
+                woken.result()
+                waiting[asyncio.ensure_future(_next(watch))] = watch
+            yield None
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        for watch in watches:
+            await watch.aclose()  # type: ignore[attr-defined]  # they are generators
+
+
+async def _next(watch: AsyncIterator[None]) -> None:
+    await anext(watch)

@@ -7,6 +7,8 @@ also a retry of its own, finds the key that is there. The first member is the on
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from incumbent.engines.api import Claimed, Entry, Member, Roster, Waiting
 from incumbent.engines.cluster.layout import (
     INCARNATION_KEY,
@@ -17,7 +19,7 @@ from incumbent.engines.cluster.layout import (
     members_range,
 )
 from incumbent.errors import IncarnationChanged, MemberGone, SessionGone, invariant
-from incumbent.ids import LeaseId, make_token
+from incumbent.ids import LeaseId, Revision, make_token
 from incumbent.kv.api import (
     Code,
     Compare,
@@ -31,6 +33,13 @@ from incumbent.kv.api import (
     Result,
     Txn,
 )
+
+
+class Turn(NamedTuple):
+    """The cursor of who waits: what to watch from a revision on."""
+
+    revision: Revision
+    keys: tuple[bytes, ...]  # of the member waited for, and the own
 
 
 def join(lease: LeaseId, group: str, value: bytes) -> Txn:
@@ -72,7 +81,7 @@ def claimed(member: Member, result: Result) -> Claimed | Waiting:
         raise IncarnationChanged(f"member {member.id} joined before the cluster was restored: join again")
     ahead = [kv for kv in queue if kv.create_revision < member.revision]
     invariant(ahead, "a live member that is not first has one in front", member=member)
-    return Waiting(_id(member.group, ahead[-1]), result.revision, None)
+    return Waiting(_id(member.group, ahead[-1]), Turn(result.revision, (ahead[-1].key, mine)), None)
 
 
 def is_first(member: Member) -> tuple[Condition, ...]:
