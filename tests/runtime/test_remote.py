@@ -16,8 +16,8 @@ from tests.runtime.cluster import CLUSTER, Cluster, cluster, until
 from incumbent.engines.cluster import connect
 from incumbent.engines.cluster.reference import Reference
 from incumbent.engines.cluster.remote import open_remote
-from incumbent.errors import EngineUnavailable, IdentityMismatch, Overloaded, WatchLost
-from incumbent.ids import Revision
+from incumbent.errors import EngineUnavailable, IdentityMismatch, OutcomeUnknown, Overloaded, WatchLost
+from incumbent.ids import NodeId, Revision
 from incumbent.kv.api import Put, Range
 from incumbent.runtime import caller as caller_module
 from incumbent.runtime.caller import Caller
@@ -32,6 +32,7 @@ from incumbent.runtime.frames import (
     Frame,
     FrameReader,
     Hello,
+    Led,
     Ping,
     Pong,
     Read,
@@ -326,3 +327,46 @@ async def test_ten_thousand_connections_disturb_nobody(tmp_path: Path) -> None:
             open_now.popleft().close()
         await busy.submit(Put(b"k", b"last"), timeout=TIMEOUT_S)
         await busy.close()
+
+
+# --- following the leader --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+async def test_a_leader_that_is_gone_without_a_word_is_not_waited_for(tmp_path: Path) -> None:
+    """A second connection tells of the next leader; the command that was on its way has an unknown outcome, at once."""
+    async with cluster(tmp_path, "a", "b", "c") as three:
+        leader = await three.leader()
+        client = ClusterClient(three.addresses, CLUSTER)
+        await client.submit(Put(b"k", b"1"), timeout=TIMEOUT_S)
+        await until(lambda: sum(client._open_caller(name) is not None for name in three.names) >= 2)
+        voter = three.voters[leader]
+        for connection in list(voter._network._connections):  # as after SIGSTOP: nothing is read any more
+            connection._transport.pause_reading()  # type: ignore[union-attr]
+        voter._task.cancel()
+        with pytest.raises(OutcomeUnknown):
+            async with asyncio.timeout(2.0):
+                await client.submit(Put(b"k", b"2"), timeout=60.0)
+        async with asyncio.timeout(2.0):
+            await client.submit(Put(b"k", b"3"), timeout=60.0)
+        await client.close()
+        for connection in list(voter._network._connections):
+            connection.abort()
+
+
+async def test_whom_it_asks_first_need_not_lead(tmp_path: Path) -> None:
+    """Being told who leads does not turn a refusal into an unknown outcome."""
+    async with cluster(tmp_path, "a", "b", "c") as three:
+        leader = await three.leader()
+        follower = next(name for name in three.names if name != leader)
+        for _ in range(20):
+            client = ClusterClient({follower: three.addresses[follower]}, CLUSTER)
+            await client.submit(Put(b"k", b"v"), timeout=TIMEOUT_S)
+            await client.close()
+
+
+async def test_news_of_a_former_term_is_no_news() -> None:
+    client = ClusterClient({"a": ("127.0.0.1", 1), "b": ("127.0.0.1", 2)}, CLUSTER)
+    client._on_led(Led(5, NodeId("b.0"), ("127.0.0.1", 2)))
+    client._on_led(Led(4, NodeId("a.0"), ("127.0.0.1", 1)))
+    assert client._choose(None) == "b"

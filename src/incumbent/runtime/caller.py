@@ -21,8 +21,10 @@ from incumbent.runtime.frames import (
     AnswerUnknown,
     Bye,
     Call,
+    Follow,
     Frame,
     Hello,
+    Led,
     Ping,
     Pong,
     Refuse,
@@ -56,10 +58,12 @@ class Caller:
         address: Address,
         limits: NetworkLimits,
         on_hello: Callable[[Hello], None] = lambda _: None,
+        on_led: Callable[[Led], None] | None = None,
     ) -> None:
         self.hello: Hello | None = None
         """Who answered, and where it says that the others are; the newest."""
         self._on_hello = on_hello
+        self._on_led = on_led
         self._watches: dict[int, _Watching] = {}
         self._pinger: asyncio.TimerHandle | None = None
         self._asked = False  # whether it is there, and nothing was heard since
@@ -83,12 +87,14 @@ class Caller:
         address: Address,
         limits: NetworkLimits,
         on_hello: Callable[[Hello], None] = lambda _: None,
+        on_led: Callable[[Led], None] | None = None,
     ) -> Caller:
-        """Connect and introduce ourselves. `on_hello` is told what the voter says of its cluster, each time it does.
+        """Connect and introduce ourselves. `on_hello` is told what the voter says of its cluster, each time it does;
+        `on_led`, of its leader.
 
         Raises EngineUnavailable when nobody answers in time, and what the voter refused us with.
         """
-        caller = cls(cluster, address, limits, on_hello)
+        caller = cls(cluster, address, limits, on_hello, on_led)
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(limits.connect_timeout_s):
@@ -185,6 +191,11 @@ class Caller:
                 self._on_hello(frame)
                 if not self._greeted.done():
                     self._greeted.set_result(None)
+                    if self._on_led is not None:
+                        connection.send(Follow())
+            case Led():
+                if self._on_led is not None:
+                    self._on_led(frame)
             case Answer():
                 future = self._waiting.get(frame.id)
                 if future is not None and not future.done():

@@ -23,7 +23,9 @@ from incumbent.runtime.frames import (
     AnswerRefused,
     AnswerUnknown,
     Call,
+    Follow,
     Frame,
+    Led,
     Ping,
     Pong,
     Read,
@@ -48,6 +50,7 @@ class CallServer:
         self._limits = limits
         self._in_flight = 0
         self._watches = RemoteWatches(limits.watches_max)
+        self._followers: set[Connection] = set()
 
     def on_frame(self, connection: Connection, frame: Frame) -> None:
         """Take one frame of a client's connection. Raises ProtocolViolation on what no client says."""
@@ -58,6 +61,10 @@ class CallServer:
                 self._watches.begin(connection, frame, self.driver)
             case Unwatch():
                 self._watches.stop(connection, frame.id)
+            case Follow():
+                self._followers.add(connection)
+                if (led := self._led()) is not None:
+                    _send(connection, led)
             case Ping():
                 _send(connection, Pong())
             case _:
@@ -66,6 +73,22 @@ class CallServer:
     def close(self) -> None:
         """End every watch. The connections are the network's."""
         self._watches.close()
+
+    async def tell_followers(self, driver: Driver) -> None:
+        """Whoever waits for a leader that is gone without a word learns here that there is another."""
+        while not driver.ended:
+            await driver.leadership_changed()
+            self._followers = {connection for connection in self._followers if connection.is_open}
+            if (led := self._led()) is not None:
+                for connection in self._followers:
+                    _send(connection, led)
+
+    def _led(self) -> Led | None:
+        if self.driver is None or self.driver.leadership.leader is None:
+            return None
+        leadership = self.driver.leadership
+        assert leadership.leader is not None
+        return Led(leadership.term, leadership.leader, self._addresses.get(name_of(leadership.leader)))
 
     def _on_call(self, connection: Connection, frame: Call) -> None:
         if self.driver is None or self.driver.ended:

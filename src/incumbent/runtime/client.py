@@ -32,6 +32,7 @@ from incumbent.runtime.frames import (
     AnswerRefused,
     AnswerUnknown,
     Hello,
+    Led,
     Read,
     Renew,
     Request,
@@ -48,6 +49,10 @@ REDIRECTS_MAX: Final = 3
 """Hints followed at once, one after the other; then a pause, for two voters may point at each other."""
 ATTEMPT_TIMEOUT_S: Final = 1.0
 """After this long without an answer a read or renewal is asked elsewhere."""
+STANDBY_CHECK_S: Final = 0.5
+"""So often at most a client looks whether it still has a second connection."""
+SILENCE_GRACE_S: Final = 0.05
+"""So long a voter that was asked may take to say that it does not lead any more, once another is known to."""
 CALL_ROOM_BYTES: Final = 32
 """What a call's own frame adds to its request."""
 
@@ -70,8 +75,10 @@ class ClusterClient:
         self._random = Random(os.urandom(16))
         self._hint: str | None = None  # the name of whom the cluster last called leader
         self._callers: dict[str, asyncio.Task[Caller]] = {}
-        self._asked: dict[asyncio.Future[AnswerOutcome], str] = {}  # over the wire, and whom, as the leader
-        self._news = asyncio.Event()  # replaced whenever the local voter learns of a change
+        self._asked: dict[asyncio.Future[AnswerOutcome], str] = {}  # over the wire, and whom
+        self._news = asyncio.Event()  # replaced whenever somebody learns of another leader
+        self._term = 0  # of the newest leader that a voter told of
+        self._standby_checked_s = 0.0
         self._follower: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -150,9 +157,11 @@ class ClusterClient:
             match outcome:
                 case AnswerDone(result):
                     self._hint = name
+                    self._keep_standby()
                     return result
                 case AnswerUnknown():
-                    self._hint = None
+                    if self._hint == name:
+                        self._hint = None
                     if isinstance(request, Submit):
                         raise OutcomeUnknown(f"the command was given to {name}, and no answer came")
                     maybe_applied = maybe_applied or isinstance(request, Renew)
@@ -224,7 +233,7 @@ class ClusterClient:
         except (EngineUnavailable, Overloaded) as error:
             return str(error)
         future = caller.ask(request)
-        if local is not None and name == _leader_known_to(local):
+        if local is None or name == _leader_known_to(local):
             self._asked[future] = name
         overdue = loop.call_at(deadline, _give_up, future)
         try:
@@ -246,7 +255,8 @@ class ClusterClient:
         if task is not None and task.done() and not (_dialled(task) and task.result().is_open):
             task = None
         if task is None:
-            dial = Caller.dial(self._cluster, self._addresses[name], self._limits, self._on_hello)
+            on_led = self._on_led if self._local is None else None
+            dial = Caller.dial(self._cluster, self._addresses[name], self._limits, self._on_hello, on_led)
             task = self._callers[name] = asyncio.create_task(dial, name=f"incumbent calls {name}")
             task.add_done_callback(_dialled)
         return await asyncio.shield(task)
@@ -257,6 +267,34 @@ class ClusterClient:
                 await news.wait()
         except TimeoutError:
             pass
+
+    # who leads, without a voter of our own
+
+    def _keep_standby(self) -> None:
+        """Stay connected to a second voter. It tells of the next leader when the one that is asked is gone without a word."""
+        now_s = asyncio.get_running_loop().time()
+        if self._local is not None or now_s - self._standby_checked_s < STANDBY_CHECK_S:
+            return
+        self._standby_checked_s = now_s
+        others = [name for name in self._addresses if name != self._hint]
+        if others and not any(self._open_caller(name) for name in others):
+            name = self._random.choice(others)
+            dialling = asyncio.ensure_future(self._caller(name))
+            dialling.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    def _on_led(self, led: Led) -> None:
+        """A voter says who leads. Whoever waits for a former leader stops waiting."""
+        name = name_of(led.leader)
+        if led.term < self._term or (led.term == self._term and name == self._hint):
+            return
+        self._term = led.term
+        if led.address is not None:
+            self._addresses.setdefault(name, led.address)
+        self._hint = name
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+        # Whoever is asked and alive says so himself, and better than unknown.
+        asyncio.get_running_loop().call_later(SILENCE_GRACE_S, self._give_up_on_others, name)
 
     # what the local voter knows
 
@@ -274,10 +312,13 @@ class ClusterClient:
             await local.leadership_changed()
             news, self._news = self._news, asyncio.Event()
             news.set()
-            leader = _leader_known_to(local)
-            for future, name in list(self._asked.items()):
-                if leader is not None and leader != name and not future.done():
-                    future.set_result(AnswerUnknown())
+            self._give_up_on_others(_leader_known_to(local))
+
+    def _give_up_on_others(self, leader: str | None) -> None:
+        """Nobody but the leader will answer. Who was asked as the leader, and is another now, may have done it."""
+        for future, name in list(self._asked.items()):
+            if leader is not None and leader != name and not future.done():
+                future.set_result(AnswerUnknown())
 
 
 def _leader_known_to(local: Driver) -> str | None:

@@ -153,6 +153,18 @@ class WatchOver(msgspec.Struct, frozen=True, array_like=True, tag="watch_over"):
     overloaded: bool = False
 
 
+class Follow(msgspec.Struct, frozen=True, array_like=True, tag="follow"):
+    """From a client: tell me now, and from now on, who leads."""
+
+
+class Led(msgspec.Struct, frozen=True, array_like=True, tag="led"):
+    """Who leads `term`, as far as this voter knows. Advice for routing, never a proof."""
+
+    term: int
+    leader: NodeId
+    address: Address | None
+
+
 class Ping(msgspec.Struct, frozen=True, array_like=True, tag="ping"):
     """Are you there? From a client that waits for nothing else."""
 
@@ -163,7 +175,7 @@ class Pong(msgspec.Struct, frozen=True, array_like=True, tag="pong"):
 
 Frame = (
     Hello | Refuse | Bye | PeerMessage | Call | Answer | Ask | Told
-    | Watch | Unwatch | Woken | WatchOver | Ping | Pong
+    | Watch | Unwatch | Woken | WatchOver | Follow | Led | Ping | Pong
 )  # fmt: skip
 Greeting = Hello | Refuse | Bye
 

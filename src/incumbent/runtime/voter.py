@@ -107,6 +107,10 @@ class Voter:
             driver = Driver(node, storage, lobby.network, clock, notes, on_membership=lobby.on_membership)
             lobby.calls.driver = lobby.administration.driver = driver
             voter = cls(config, me, lobby, driver)
+            telling = asyncio.create_task(
+                lobby.calls.tell_followers(driver), name="incumbent tells who leads"
+            )
+            stack.callback(telling.cancel)
             opening.pop_all()  # the driver closes the storage from now on
             stack.push_async_callback(voter._stop)
             yield voter
