@@ -20,7 +20,7 @@ def test_a_whole_url() -> None:
     assert config.peers == {"a": ("127.0.0.1", 7001), "b": ("127.0.0.1", 7002), "c": ("::1", 7003)}
     assert config.listen_address == ("127.0.0.1", 7001)
     assert (config.timing.heartbeat_ns, config.timing.election_timeout_min_ns) == (20_000_000, 150_000_000)
-    assert config.timing.election_timeout_max_ns == 300_000_000
+    assert config.timing.election_timeout_max_ns == 225_000_000
     assert config.insecure
 
 

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from incumbent.consensus.api import Timing
 from incumbent.errors import InvalidInput
 from incumbent.node.node import Limits
-from incumbent.runtime.config import COMMIT_DELAY_NS, VoterConfig
+from incumbent.runtime.config import VoterConfig, timing
 from incumbent.runtime.frames import Address
 
 DEFAULT_CLUSTER: Final = "incumbent"
@@ -107,7 +106,7 @@ OPTIONS: Final = (
     Option("heartbeat-ms", "the leader's heartbeat, in milliseconds (50)", _milliseconds),
     Option(
         "election-ms",
-        "the least election timeout, in milliseconds; the greatest is twice that (300)",
+        "the least election timeout, in milliseconds; the greatest is half as much again (300)",
         _milliseconds,
     ),
     Option("priority", "among voters that have everything, the highest leads (0)", _count),
@@ -139,9 +138,6 @@ def settings(file: str | None, environment: Mapping[str, str], flags: Mapping[st
                 required, "is missing", f"give --{required.replace('_', '-')} or write it in the file"
             )
     values = {o.key: o.read(o.key, said[o.key]) for o in OPTIONS if o.key in said}
-    default = Timing()
-    election_ns = values.get("election_ms", default.election_timeout_min_ns)
-    greatest_ns = 2 * election_ns if "election_ms" in values else default.election_timeout_max_ns
     limits = Limits()
     voter = VoterConfig(
         cluster=values.get("cluster", DEFAULT_CLUSTER),
@@ -150,12 +146,7 @@ def settings(file: str | None, environment: Mapping[str, str], flags: Mapping[st
         peers=values.get("peers", {}),
         listen=values.get("listen"),
         advertise=values.get("advertise"),
-        timing=Timing(
-            commit_delay_ns=COMMIT_DELAY_NS,
-            heartbeat_ns=values.get("heartbeat_ms", default.heartbeat_ns),
-            election_timeout_min_ns=election_ns,
-            election_timeout_max_ns=greatest_ns,
-        ),
+        timing=timing(heartbeat_ns=values.get("heartbeat_ms"), election_ns=values.get("election_ms")),
         limits=Limits(snapshot_entries=values.get("snapshot_entries", limits.snapshot_entries)),
         priority=values.get("priority", 0),
         insecure=values.get("insecure", False),

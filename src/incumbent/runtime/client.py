@@ -43,7 +43,7 @@ from incumbent.runtime.frames import (
 if TYPE_CHECKING:  # a guardian's helper process is a client without a voter: it need not load one
     from incumbent.runtime.driver import Driver
 
-BACKOFF_MIN_S: Final = 0.01
+BACKOFF_MIN_S: Final = 0.002
 BACKOFF_MAX_S: Final = 0.25
 REDIRECTS_MAX: Final = 3
 """Hints followed at once, one after the other; then a pause, for two voters may point at each other."""
@@ -51,7 +51,7 @@ ATTEMPT_TIMEOUT_S: Final = 1.0
 """After this long without an answer a read or renewal is asked elsewhere."""
 STANDBY_CHECK_S: Final = 0.5
 """So often at most a client looks whether it still has a second connection."""
-SILENCE_GRACE_S: Final = 0.05
+SILENCE_GRACE_S: Final = 0.02
 """So long a voter that was asked may take to say that it does not lead any more, once another is known to."""
 CALL_ROOM_BYTES: Final = 32
 """What a call's own frame adds to its request."""

@@ -22,7 +22,21 @@ NAME_CHARACTERS_MAX: Final = 64
 PORT_MAX: Final = (1 << 16) - 1
 COMMIT_DELAY_NS: Final = 1_000_000
 """A busy leader tells its followers of commits with the next entries instead of with messages of their own."""
+HEARTBEAT_NS: Final = 50_000_000
+ELECTION_NS: Final = 300_000_000
 HEARTBEATS_PER_ELECTION_TIMEOUT_MIN: Final = 2
+
+
+def timing(*, heartbeat_ns: int | None = None, election_ns: int | None = None) -> Timing:
+    """As a real cluster runs. The greatest election timeout is half as much again as the least: pre-votes are parked and ranked,
+    so two who begin together cost a round trip and no election, and a wider draw would only delay the one that is needed."""
+    least_ns = ELECTION_NS if election_ns is None else election_ns
+    return Timing(
+        heartbeat_ns=HEARTBEAT_NS if heartbeat_ns is None else heartbeat_ns,
+        election_timeout_min_ns=least_ns,
+        election_timeout_max_ns=least_ns + least_ns // 2,
+        commit_delay_ns=COMMIT_DELAY_NS,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +51,7 @@ class VoterConfig:
     """Where to bind, when that is not this node's own address among the peers."""
     advertise: Address | None = None
     """Where the others reach this node, when it is not among the peers and that is not where it listens."""
-    timing: Timing = field(default_factory=lambda: Timing(commit_delay_ns=COMMIT_DELAY_NS))
+    timing: Timing = field(default_factory=timing)
     limits: Limits = field(default_factory=Limits)
     priority: int = 0
     """Among voters that have everything, the highest should lead."""

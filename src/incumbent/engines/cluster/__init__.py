@@ -6,7 +6,7 @@ Optional: ``cluster=NAME``, to be refused by any other. Or this process embeds o
 
     cluster:///data/dir?cluster=app&node=a&peers=a@127.0.0.1:7001,b@127.0.0.1:7002,c@127.0.0.1:7003
 
-Optional: ``heartbeat_ms`` and ``election_ms`` (the least election timeout; the greatest is twice that), and ``insecure=1``,
+Optional: ``heartbeat_ms`` and ``election_ms`` (the least election timeout; the greatest is half as much again), and ``insecure=1``,
 without which only loopback is listened on.
 """
 
@@ -78,21 +78,16 @@ def parse(url: str) -> VoterConfig:
             raise InvalidInput(option, "is missing", f"write {EXAMPLE}")
     from pathlib import Path
 
-    from incumbent.consensus.api import Timing
-    from incumbent.runtime.config import COMMIT_DELAY_NS, VoterConfig, check_config
+    from incumbent.runtime.config import VoterConfig, check_config, timing
 
-    default = Timing()
-    election_ns = _milliseconds(parsed, "election_ms", default.election_timeout_min_ns)
     config = VoterConfig(
         cluster=parsed.options["cluster"],
         node=parsed.options["node"],
         data_dir=Path(parsed.path),
         peers=_peers(parsed.options["peers"]),
-        timing=Timing(
-            commit_delay_ns=COMMIT_DELAY_NS,
-            heartbeat_ns=_milliseconds(parsed, "heartbeat_ms", default.heartbeat_ns),
-            election_timeout_min_ns=election_ns,
-            election_timeout_max_ns=2 * election_ns,
+        timing=timing(
+            heartbeat_ns=_milliseconds(parsed, "heartbeat_ms"),
+            election_ns=_milliseconds(parsed, "election_ms"),
         ),
         insecure=_flag(parsed, "insecure"),
     )
@@ -117,10 +112,10 @@ def _peers(text: str) -> dict[str, tuple[str, int]]:
     return voters
 
 
-def _milliseconds(url: EngineUrl, option: str, default_ns: int) -> int:
+def _milliseconds(url: EngineUrl, option: str) -> int | None:
     text = url.options.get(option)
     if text is None:
-        return default_ns
+        return None
     if not (text.isascii() and text.isdigit() and 0 < int(text[:10]) <= 60_000 and len(text) <= 10):
         raise InvalidInput(option, f"{text[:20]!r} is no duration", "give whole milliseconds, 1 to 60000")
     return int(text) * NS_PER_MS
