@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test check fix bench mutants soak explore lock clean
+.PHONY: help setup demo test check fix bench mutants soak torture explore lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,13 +34,16 @@ fix: setup  ## let the formatter and the linter mend what they can
 	$(BIN)/ruff format .
 
 bench: setup  ## print every benchmark
-	@for name in failover import_time simulator; do $(BIN)/python bench/$$name.py --json || exit 1; done
+	@for name in failover failover_cluster import_time simulator throughput; do $(BIN)/python bench/$$name.py --json || exit 1; done
 
 mutants: setup  ## plant every fault of the catalogue in a copy and show that something kills it; goes on where it was
 	$(BIN)/python -m tests.mutants
 
 soak: setup  ## 100,000 seeds of the simulator, in chunks that resume; says when it was last clean
 	$(BIN)/python -m incumbent.sim.soak $(ARGS)
+
+torture: setup  ## 30 minutes of real processes and every fault at once; needs root: ARGS="--minutes 5"
+	$(BIN)/python -m tests.torture $(ARGS)
 
 explore: setup  ## every world that three voters can get into, within bounds: ARGS="--losses 1 --duplications 1 --states 5000000"
 	$(BIN)/python -m incumbent.sim.explore $(ARGS)

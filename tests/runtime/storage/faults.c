@@ -1,10 +1,14 @@
 /* A fault at the n-th call that changes a disk, below Python: loaded with LD_PRELOAD, armed by the process itself. */
 #define _GNU_SOURCE
+#include <stdint.h>
+#include <sys/mman.h>
+#include <time.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -18,6 +22,39 @@ void faults_arm(long at, int kind, int error) {
     fault_at = at;
     fault = kind;
     fault_errno = error;
+}
+
+/* For a process that cannot arm itself: the next call after SIGUSR2 fails. */
+static void on_signal(int number) {
+    (void)number;
+    faults_arm(1, FAIL, EIO);
+}
+
+/* Seconds that the wall clock is wrong by: the first eight bytes of a file, so that it can be stepped from outside. (libfaketime
+ * slows every wait of a thread down by orders of magnitude.) */
+static volatile const int64_t *clock_step;
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    static int (*real)(clockid_t, struct timespec *);
+    if (!real)
+        real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
+    int result = real(clock, now);
+    if (clock == CLOCK_REALTIME && clock_step)
+        now->tv_sec += *clock_step;
+    return result;
+}
+
+__attribute__((constructor)) static void begin(void) {
+    if (getenv("FAULTS_ON_SIGUSR2"))
+        signal(SIGUSR2, on_signal);
+    const char *path = getenv("FAULTS_CLOCK_STEP");
+    int fd = path ? open(path, O_RDONLY) : -1;
+    if (fd >= 0) {
+        void *mapped = mmap(NULL, sizeof *clock_step, PROT_READ, MAP_SHARED, fd, 0);
+        if (mapped != MAP_FAILED)
+            clock_step = mapped;
+        close(fd);
+    }
 }
 
 long faults_calls(void) { return calls; }

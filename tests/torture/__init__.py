@@ -1,0 +1,1 @@
+"""Real processes, everything that can go wrong with them at once, and judges: ``make torture``."""
