@@ -370,3 +370,14 @@ async def test_news_of_a_former_term_is_no_news() -> None:
     client._on_led(Led(5, NodeId("b.0"), ("127.0.0.1", 2)))
     client._on_led(Led(4, NodeId("a.0"), ("127.0.0.1", 1)))
     assert client._choose(None) == "b"
+
+
+async def test_closing_right_after_an_answer_leaves_nothing_behind(tmp_path: Path) -> None:
+    """The second connection may just have been asked for."""
+    async with cluster(tmp_path, "a", "b", "c") as three:
+        await three.leader()
+        for _ in range(5):
+            client = ClusterClient(three.addresses, CLUSTER)
+            await client.submit(Put(b"k", b"v"), timeout=TIMEOUT_S)
+            await client.close()
+            assert [task for task in asyncio.all_tasks() if "calls" in task.get_name()] == []

@@ -250,6 +250,9 @@ class ClusterClient:
         return caller if caller.is_open else None
 
     async def _caller(self, name: str) -> Caller:
+        return await asyncio.shield(self._connection_to(name))
+
+    def _connection_to(self, name: str) -> asyncio.Task[Caller]:
         """The open connection to `name`, dialled once for all who wait for it."""
         task = self._callers.get(name)
         if task is not None and task.done() and not (_dialled(task) and task.result().is_open):
@@ -259,7 +262,7 @@ class ClusterClient:
             dial = Caller.dial(self._cluster, self._addresses[name], self._limits, self._on_hello, on_led)
             task = self._callers[name] = asyncio.create_task(dial, name=f"incumbent calls {name}")
             task.add_done_callback(_dialled)
-        return await asyncio.shield(task)
+        return task
 
     async def _pause(self, news: asyncio.Event, seconds: float) -> None:
         try:
@@ -278,9 +281,7 @@ class ClusterClient:
         self._standby_checked_s = now_s
         others = [name for name in self._addresses if name != self._hint]
         if others and not any(self._open_caller(name) for name in others):
-            name = self._random.choice(others)
-            dialling = asyncio.ensure_future(self._caller(name))
-            dialling.add_done_callback(lambda done: done.cancelled() or done.exception())
+            self._connection_to(self._random.choice(others))
 
     def _on_led(self, led: Led) -> None:
         """A voter says who leads. Whoever waits for a former leader stops waiting."""

@@ -1,0 +1,142 @@
+"""What a large state does to a cluster: 1 GiB of values, a snapshot taken, sent to an empty node and installed there.
+
+Three nodes in this process would share a GIL; these are real ones. Printed: how long each took, the longest gap between two
+acknowledged writes meanwhile (a stand-in for the longest gap between heartbeats: a write needs the leader and a follower), and every
+node's peak memory against the state's size and what it held before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Final
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from bench.nodes import CLUSTER, Nodes, running
+from bench.report import machine, parser
+
+from incumbent.kv.api import Put
+from incumbent.runtime.client import ClusterClient
+from incumbent.runtime.operator import Operator
+
+MIB: Final = 1024 * 1024
+VALUE_BYTES: Final = 256 * 1024
+TIMEOUT_S: Final = 600.0
+
+
+def memory_mib(pid: int, field: str) -> float:
+    found = re.search(rf"{field}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(found.group(1)) / 1024 if found else 0.0
+
+
+class Gaps:
+    """Writes without pause; knows the longest time between two that were acknowledged."""
+
+    def __init__(self, client: ClusterClient) -> None:
+        self._client = client
+        self.longest_ms = 0.0
+        self.failed = 0
+
+    async def run(self) -> None:
+        last = time.perf_counter()
+        while True:
+            try:
+                await self._client.submit(Put(b"pulse", b"x"), timeout=30.0)
+            except Exception:
+                self.failed += 1
+            now = time.perf_counter()
+            self.longest_ms = max(self.longest_ms, 1000 * (now - last))
+            last = now
+            await asyncio.sleep(0.005)
+
+    def since(self) -> float:
+        longest, self.longest_ms = self.longest_ms, 0.0
+        return round(longest, 1)
+
+
+def operator(nodes: Nodes) -> Operator:
+    deadline = asyncio.get_running_loop().time() + TIMEOUT_S
+    return Operator(CLUSTER, list(nodes.addresses.values()), deadline)
+
+
+async def leader_of(nodes: Nodes) -> str:
+    while True:
+        for name, report in (await operator(nodes).everyone()).items():
+            if not isinstance(report, str) and report.get("serving"):
+                return name
+        await asyncio.sleep(0.1)
+
+
+async def fill(client: ClusterClient, mib: int) -> None:
+    value = bytes(range(256)) * (VALUE_BYTES // 256)
+    for start in range(0, mib * MIB // VALUE_BYTES, 8):
+        await asyncio.gather(
+            *(client.submit(Put(b"value/%d" % n, value), timeout=60.0) for n in range(start, start + 8))
+        )
+
+
+async def measure(directory: Path, mib: int) -> dict[str, Any]:
+    async with running(directory, options=["--snapshot-entries", "1000000"]) as nodes:
+        client, pulse = nodes.client(), nodes.client()
+        await fill(client, mib)
+        gaps = Gaps(pulse)
+        pulsing = asyncio.create_task(gaps.run())
+        await asyncio.sleep(2.0)
+        found: dict[str, Any] = {"state_mib": mib, "quiet_longest_gap_ms": gaps.since()}
+        leader = await leader_of(nodes)
+        before = {name: memory_mib(p.pid, "VmRSS") for name, p in nodes.processes.items()}
+        began = time.perf_counter()
+        async with asyncio.timeout(TIMEOUT_S):
+            await take_snapshot(nodes, leader)
+        found["taken_s"] = round(time.perf_counter() - began, 2)
+        found["taking_longest_gap_ms"] = gaps.since()
+        found["leader_peak_ratio"] = round(
+            memory_mib(nodes.processes[leader].pid, "VmHWM") / before[leader], 3
+        )
+        follower = next(name for name in nodes.addresses if name != leader)
+        nodes.kill(follower)
+        shutil.rmtree(directory / follower)
+        nodes.start(follower)
+        began = time.perf_counter()
+        await operator(nodes).replace(follower, nodes.addresses[follower])
+        found["replaced_s"] = round(time.perf_counter() - began, 2)
+        found["sending_longest_gap_ms"] = gaps.since()
+        pid = nodes.processes[follower].pid
+        found["receiver_peak_ratio"] = round(memory_mib(pid, "VmHWM") / memory_mib(pid, "VmRSS"), 3)
+        found["failed_writes"] = gaps.failed
+        pulsing.cancel()
+        await client.close()
+        await pulse.close()
+        return found
+
+
+async def take_snapshot(nodes: Nodes, leader: str) -> None:
+    from incumbent.runtime.admin_frames import TakeSnapshot
+    from incumbent.runtime.operator import Line
+
+    async with Line.dial(CLUSTER, nodes.addresses[leader]) as line:
+        await line.ask(TakeSnapshot())
+
+
+def main() -> None:
+    arguments = parser(__doc__)
+    arguments.add_argument("--mib", type=int, default=1024, help="of values (1024)")
+    options = arguments.parse_args()
+    with tempfile.TemporaryDirectory(prefix="incumbent-bench-") as directory:
+        found = asyncio.run(measure(Path(directory), options.mib))
+    if options.json:
+        print(json.dumps({"bench": "snapshot", "machine": machine(), **found}))
+        return
+    for name, value in found.items():
+        print(f"{name:<26} {value}")
+
+
+if __name__ == "__main__":
+    main()
