@@ -36,10 +36,13 @@ class Nodes:
         self._directory = directory
         self._options = options
 
-    def start(self, name: str) -> None:
+    def start(self, name: str, *, joins: bool = False) -> None:
+        """`joins`: it is empty, and an operator will add it; else it is one of those that form the cluster."""
         peers = ",".join(f"{n}={host}:{port}" for n, (host, port) in self.addresses.items())
         command = [sys.executable, "-m", "incumbent", "serve", "--cluster", CLUSTER, "--node", name]
-        command += ["--data-dir", str(self._directory / name), "--peers", peers, *self._options]
+        command += ["--data-dir", str(self._directory / name), *self._options]
+        host, port = self.addresses[name]
+        command += ["--listen", f"{host}:{port}"] if joins else ["--peers", peers]
         profile = os.environ.get("INCUMBENT_BENCH_PROFILE")
         if profile is not None:
             command[1:3] = ["-m", "cProfile", "-o", f"{profile}.{name}", "-m", "incumbent"]

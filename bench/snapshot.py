@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from bench.nodes import CLUSTER, Nodes, running
 from bench.report import machine, parser
 
+from incumbent.errors import IncumbentError
 from incumbent.kv.api import Put
 from incumbent.runtime.client import ClusterClient
 from incumbent.runtime.operator import Operator
@@ -103,7 +104,8 @@ async def measure(directory: Path, mib: int) -> dict[str, Any]:
         follower = next(name for name in nodes.addresses if name != leader)
         nodes.kill(follower)
         shutil.rmtree(directory / follower)
-        nodes.start(follower)
+        nodes.start(follower, joins=True)
+        await until_heard(nodes, follower)
         began = time.perf_counter()
         await operator(nodes).replace(follower, nodes.addresses[follower])
         found["replaced_s"] = round(time.perf_counter() - began, 2)
@@ -115,6 +117,16 @@ async def measure(directory: Path, mib: int) -> dict[str, Any]:
         await client.close()
         await pulse.close()
         return found
+
+
+async def until_heard(nodes: Nodes, name: str) -> None:
+    while True:
+        try:
+            await operator(nodes).inspect(nodes.addresses[name])
+        except IncumbentError:
+            await asyncio.sleep(0.1)
+        else:
+            return
 
 
 async def take_snapshot(nodes: Nodes, leader: str) -> None:
