@@ -64,7 +64,7 @@ class Etcd:
                 status = self.ask(name, "/v3/maintenance/status")
             except (OSError, ValueError):
                 continue
-            if status["leader"] != "0" and status["leader"] == status["header"]["member_id"]:
+            if status.get("leader") == status["header"]["member_id"]:  # absent while there is none
                 return name
         return None
 
