@@ -13,6 +13,7 @@ from incumbent.consensus.api import Role, Timing
 from incumbent.ids import name_of
 from incumbent.runtime.client import ClusterClient
 from incumbent.runtime.frames import Address
+from incumbent.runtime.tls import TlsFiles
 from incumbent.runtime.voter import Voter, VoterConfig
 
 MS = 1_000_000
@@ -21,8 +22,16 @@ CLUSTER = "app"
 
 
 class Cluster:
-    def __init__(self, path: Path, *names: str) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *names: str,
+        timing: Timing = TIMING,
+        tls: Callable[[str], TlsFiles] | None = None,
+    ) -> None:
+        self._tls = tls  # the files of a node; no TLS without
         self.path = path
+        self.timing = timing
         self.names = names
         self.addresses: dict[str, Address] = free_addresses(*names)
         self.voters: dict[str, Voter] = {}
@@ -30,7 +39,12 @@ class Cluster:
 
     def config(self, name: str) -> VoterConfig:
         return VoterConfig(
-            cluster=CLUSTER, node=name, data_dir=self.path / name, peers=self.addresses, timing=TIMING
+            cluster=CLUSTER,
+            node=name,
+            data_dir=self.path / name,
+            peers=self.addresses,
+            timing=self.timing,
+            tls=None if self._tls is None else self._tls(name),
         )
 
     async def start(self, *names: str) -> None:
@@ -83,8 +97,10 @@ class Cluster:
 
 
 @asynccontextmanager
-async def cluster(path: Path, *names: str) -> AsyncIterator[Cluster]:
-    made = Cluster(path, *names)
+async def cluster(
+    path: Path, *names: str, timing: Timing = TIMING, tls: Callable[[str], TlsFiles] | None = None
+) -> AsyncIterator[Cluster]:
+    made = Cluster(path, *names, timing=timing, tls=tls)
     try:
         await made.start()
         yield made

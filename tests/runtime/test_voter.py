@@ -26,7 +26,7 @@ from incumbent.errors import (
 )
 from incumbent.kv.api import Put, Range, prefix_end
 from incumbent.runtime.client import ClusterClient
-from incumbent.runtime.config import check_config
+from incumbent.runtime.config import check_config, timing
 from incumbent.runtime.storage.segments import path_of
 from incumbent.runtime.voter import Voter, VoterConfig
 
@@ -160,7 +160,10 @@ async def test_two_of_three_wiped_disks_mean_no_leader_and_nothing_lost(tmp_path
 async def test_strangers_disturb_nothing(tmp_path: Path) -> None:
     """P77: random bytes at every voter's port, while it works."""
     rng = random.Random(5)
-    async with cluster(tmp_path, "a", "b", "c") as three:
+    slow = timing(
+        heartbeat_ns=200_000_000, election_ns=2_000_000_000
+    )  # what the machine stalls is no stranger's doing
+    async with cluster(tmp_path, "a", "b", "c", timing=slow) as three:
         leader = await three.leader()
         term = three.voters[leader].driver.leadership.term
         for address in list(three.addresses.values()) * 20:

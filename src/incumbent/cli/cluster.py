@@ -10,11 +10,18 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from incumbent.cli.settings import DEFAULT_CLUSTER, ENVIRONMENT_PREFIX, parse_address, parse_named
+from incumbent.cli.settings import (
+    DEFAULT_CLUSTER,
+    ENVIRONMENT_PREFIX,
+    TLS_OPTIONS,
+    parse_address,
+    parse_named,
+)
 from incumbent.engines.cluster.backup import read_backup, restore, write_backup
 from incumbent.errors import InvalidInput
 from incumbent.ids import ClusterName, NodeId, name_of
 from incumbent.runtime.operator import Operator, Report
+from incumbent.runtime.tls import Tls, TlsFiles
 
 TIMEOUT_S: Final = 30.0
 Output = dict[str, Any]
@@ -63,6 +70,14 @@ def _verb(verbs: Any, name: str, text: str, *, endpoints: bool = True) -> argpar
             metavar="HOST:PORT,…",
             help=f"any nodes of the cluster ({ENVIRONMENT_PREFIX}ENDPOINTS)",
         )
+    for option in TLS_OPTIONS:
+        variable = ENVIRONMENT_PREFIX + option.key.upper()
+        verb.add_argument(
+            f"--{option.name}",
+            default=os.environ.get(variable),
+            metavar="FILE",
+            help=f"{option.help} ({variable})",
+        )
     verb.add_argument(
         "--cluster",
         default=os.environ.get(f"{ENVIRONMENT_PREFIX}CLUSTER", DEFAULT_CLUSTER),
@@ -87,7 +102,9 @@ def cluster(arguments: argparse.Namespace) -> int:
 async def _run(arguments: argparse.Namespace) -> Output:
     deadline = asyncio.get_running_loop().time() + arguments.timeout
     endpoints = _endpoints(arguments)
-    return await VERBS[arguments.verb](Operator(arguments.cluster, endpoints, deadline), arguments)
+    files = TlsFiles.of(*(getattr(arguments, option.key) for option in TLS_OPTIONS))
+    tls = None if files is None else Tls(files)
+    return await VERBS[arguments.verb](Operator(arguments.cluster, endpoints, deadline, tls=tls), arguments)
 
 
 def _endpoints(arguments: argparse.Namespace) -> Sequence[tuple[str, int]]:

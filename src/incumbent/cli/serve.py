@@ -55,6 +55,7 @@ async def _run(said: Settings, stop: asyncio.Event) -> None:
         voter = opening.result()
         if said.http is not None:
             stack.enter_context(StatusServer(pages(voter, asyncio.get_running_loop()), said.http))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, voter.reload_certificates)
         stopped = asyncio.create_task(voter.wait_stopped())
         await asyncio.wait({stopping, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if stopped.done():

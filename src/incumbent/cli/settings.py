@@ -12,6 +12,7 @@ from incumbent.errors import InvalidInput
 from incumbent.node.node import Limits
 from incumbent.runtime.config import VoterConfig, timing
 from incumbent.runtime.frames import Address
+from incumbent.runtime.tls import TlsFiles
 
 DEFAULT_CLUSTER: Final = "incumbent"
 ENVIRONMENT_PREFIX: Final = "INCUMBENT_"
@@ -95,6 +96,11 @@ class Option:
         return self.name.replace("-", "_")
 
 
+TLS_OPTIONS: Final = (
+    Option("tls-certificate", "PEM file: this side's certificate, and those up to the authority"),
+    Option("tls-key", "PEM file: its key"),
+    Option("tls-ca", "PEM file: the authorities that this side trusts to name the other"),
+)
 OPTIONS: Final = (
     Option("cluster", f"the cluster's name ({DEFAULT_CLUSTER})"),
     Option("node", "this node's name"),
@@ -111,6 +117,7 @@ OPTIONS: Final = (
     ),
     Option("priority", "among voters that have everything, the highest leads (0)", _count),
     Option("snapshot-entries", "commands between two snapshots of the log (100000)", _count),
+    *TLS_OPTIONS,
     Option(
         "insecure", "listen on an address that is not loopback although there is no TLS", _flag, flag=True
     ),
@@ -149,6 +156,7 @@ def settings(file: str | None, environment: Mapping[str, str], flags: Mapping[st
         timing=timing(heartbeat_ns=values.get("heartbeat_ms"), election_ns=values.get("election_ms")),
         limits=Limits(snapshot_entries=values.get("snapshot_entries", limits.snapshot_entries)),
         priority=values.get("priority", 0),
+        tls=TlsFiles.of(*(values.get(option.key) for option in TLS_OPTIONS)),
         insecure=values.get("insecure", False),
     )
     return Settings(voter, values.get("http"))

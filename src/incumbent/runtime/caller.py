@@ -11,7 +11,7 @@ from typing import Final
 from incumbent.errors import EngineUnavailable, IncumbentError, Overloaded, ProtocolViolation, WatchLost
 from incumbent.ids import Revision
 from incumbent.node.api import RefusedReason
-from incumbent.runtime.connection import Connection, NetworkLimits
+from incumbent.runtime.connection import Connection, NetworkLimits, ended_early
 from incumbent.runtime.formation import client_hello
 from incumbent.runtime.frames import (
     Address,
@@ -35,6 +35,7 @@ from incumbent.runtime.frames import (
     Woken,
     refusal_error,
 )
+from incumbent.runtime.tls import Tls, dial, examine_certificate
 
 AnswerOutcome = AnswerDone | AnswerRefused | AnswerUnknown
 
@@ -88,6 +89,7 @@ class Caller:
         limits: NetworkLimits,
         on_hello: Callable[[Hello], None] = lambda _: None,
         on_led: Callable[[Led], None] | None = None,
+        tls: Tls | None = None,
     ) -> Caller:
         """Connect and introduce ourselves. `on_hello` is told what the voter says of its cluster, each time it does;
         `on_led`, of its leader.
@@ -95,10 +97,9 @@ class Caller:
         Raises EngineUnavailable when nobody answers in time, and what the voter refused us with.
         """
         caller = cls(cluster, address, limits, on_hello, on_led)
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(limits.connect_timeout_s):
-                await loop.create_connection(lambda: caller._connection, *address)
+                await dial(lambda: caller._connection, address, tls)
                 await caller._greeted
         except (OSError, TimeoutError) as error:
             caller.abort()
@@ -183,6 +184,9 @@ class Caller:
 
     def _on_frame(self, connection: Connection, frame: Frame) -> None:
         match frame:
+            case Hello() if (refuse := examine_certificate(connection.names, frame)) is not None:
+                connection.refuse(refuse)
+                self._fail(refusal_error(refuse, "{}:{}".format(*self._address)))
             case Hello() if self._hello.cluster in ("", frame.cluster):
                 connection.opened(
                     frame
@@ -220,7 +224,7 @@ class Caller:
             watching.woken.set()
 
     def _on_closed(self, _connection: Connection) -> None:
-        self._fail(EngineUnavailable("the connection ended before it began"))
+        self._fail(EngineUnavailable("{}:{} {}".format(*self._address, ended_early(self._connection))))
         if self._pinger is not None:
             self._pinger.cancel()
         for number in list(self._watches):

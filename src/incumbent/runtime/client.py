@@ -39,6 +39,7 @@ from incumbent.runtime.frames import (
     Submit,
     encoded_bytes,
 )
+from incumbent.runtime.tls import Tls
 
 if TYPE_CHECKING:  # a guardian's helper process is a client without a voter: it need not load one
     from incumbent.runtime.driver import Driver
@@ -67,11 +68,13 @@ class ClusterClient:
         local: Driver | None = None,
         *,
         limits: NetworkLimits = LIMITS,
+        tls: Tls | None = None,
     ) -> None:
         self._addresses = dict(addresses)
         self._cluster = cluster
         self._local = local
         self._limits = limits
+        self._tls = tls
         self._random = Random(os.urandom(16))
         self._hint: str | None = None  # the name of whom the cluster last called leader
         self._callers: dict[str, asyncio.Task[Caller]] = {}
@@ -259,7 +262,8 @@ class ClusterClient:
             task = None
         if task is None:
             on_led = self._on_led if self._local is None else None
-            dial = Caller.dial(self._cluster, self._addresses[name], self._limits, self._on_hello, on_led)
+            address = self._addresses[name]
+            dial = Caller.dial(self._cluster, address, self._limits, self._on_hello, on_led, self._tls)
             task = self._callers[name] = asyncio.create_task(dial, name=f"incumbent calls {name}")
             task.add_done_callback(_dialled)
         return task

@@ -16,6 +16,7 @@ from incumbent.errors import InvalidInput
 from incumbent.ids import DiskId, make_node_id
 from incumbent.node.node import Limits
 from incumbent.runtime.frames import Address
+from incumbent.runtime.tls import TlsFiles
 
 VOTERS_MAX: Final = 7
 NAME_CHARACTERS_MAX: Final = 64
@@ -55,8 +56,10 @@ class VoterConfig:
     limits: Limits = field(default_factory=Limits)
     priority: int = 0
     """Among voters that have everything, the highest should lead."""
+    tls: TlsFiles | None = None
+    """With it, every connection of this node shows certificates both ways (see `tls`)."""
     insecure: bool = False
-    """There is no TLS yet, so listening on anything but loopback has to be wanted."""
+    """Without TLS, listening on anything but loopback has to be wanted."""
 
     @property
     def listen_address(self) -> Address:
@@ -92,11 +95,11 @@ def check_config(config: VoterConfig) -> None:
     _check_address("listen", config.listen_address)
     if config.advertise is not None:
         _check_address("advertise", config.advertise)
-    if not config.insecure and not _is_loopback(config.listen_address[0]):
+    if config.tls is None and not config.insecure and not _is_loopback(config.listen_address[0]):
         raise InvalidInput(
             "listen",
-            f"{_shown(config.listen_address)} is not loopback, and there is no TLS yet",
-            "listen on 127.0.0.1, or say insecure where every host of the network is trusted",
+            f"{_shown(config.listen_address)} is not loopback, and there is no TLS",
+            "give tls_certificate, tls_key and tls_ca, listen on 127.0.0.1, or say insecure where every host of the network is trusted",
         )
     _check_timing(config.timing)
 

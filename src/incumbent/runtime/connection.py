@@ -27,6 +27,7 @@ from incumbent.runtime.frames import (
     decode_greeting,
     encode_frame,
 )
+from incumbent.runtime.tls import explain, names_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +80,8 @@ class Connection(asyncio.Protocol):
         self.closed = asyncio.Event()
         self.calls_in_flight = 0
         self.heard = False  # anything at all, since somebody last reset this
+        self.names: frozenset[str] | None = None  # in the other side's certificate; None without TLS
+        self.failure = ""  # what broke it, when something did
         self._limits = limits
         self._on_connected = on_connected
         self._on_frame = on_frame
@@ -144,7 +147,10 @@ class Connection(asyncio.Protocol):
         self._state = State.CLOSING
         self.ended = True
         transport.write(encode_frame(last))
-        transport.write_eof()
+        if transport.can_write_eof():
+            transport.write_eof()
+        else:
+            transport.close()  # TLS says its own goodbye, and reads on until it is answered
         self._cancel_timer()
         self._timer = asyncio.get_running_loop().call_later(self._limits.linger_max_s, transport.abort)
 
@@ -173,6 +179,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self.names = names_of(transport)
         configure_socket(transport, self._limits)
         self._timer = asyncio.get_running_loop().call_later(
             self._limits.handshake_timeout_s, self._handshake_overdue
@@ -210,7 +217,8 @@ class Connection(asyncio.Protocol):
         else:
             self._on_frame(self, frame)
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  - that it ended is all that matters
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.failure = "" if exc is None else explain(exc)
         self._state = State.CLOSED
         self._out.clear()
         self._cancel_timer()
@@ -227,3 +235,15 @@ def configure_socket(transport: asyncio.BaseTransport, limits: NetworkLimits) ->
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, limits.keepalive_idle_s)
         milliseconds = int(limits.unacknowledged_timeout_s * 1000)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+
+
+def ended_early(connection: Connection) -> str:
+    """What to say of a voter that closed before it introduced itself."""
+    if connection.failure:
+        return connection.failure
+    wants = (
+        "may refuse this side's certificate (tls_certificate)"
+        if connection.names is not None
+        else "may want TLS"
+    )
+    return f"closed the connection before it said who it is: it {wants}; its log says why"

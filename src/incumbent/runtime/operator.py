@@ -32,9 +32,10 @@ from incumbent.runtime.admin_frames import (
     Told,
     Verb,
 )
-from incumbent.runtime.connection import LIMITS, Connection, NetworkLimits
+from incumbent.runtime.connection import LIMITS, Connection, NetworkLimits, ended_early
 from incumbent.runtime.formation import client_hello
 from incumbent.runtime.frames import Address, Bye, Frame, Hello, Refuse, refusal_error
+from incumbent.runtime.tls import Tls, dial, examine_certificate
 
 RETRY_S: Final = 0.1
 Report = dict[str, Any]
@@ -60,7 +61,7 @@ class Line:
     @classmethod
     @asynccontextmanager
     async def dial(
-        cls, cluster: str, address: Address, limits: NetworkLimits = LIMITS
+        cls, cluster: str, address: Address, tls: Tls | None = None, limits: NetworkLimits = LIMITS
     ) -> AsyncIterator[Line]:
         """Connect and introduce ourselves. Raises EngineUnavailable, or what the voter refused us with."""
         line = cls(cluster, address, limits)
@@ -68,7 +69,7 @@ class Line:
         try:
             try:
                 async with asyncio.timeout(limits.connect_timeout_s):
-                    await asyncio.get_running_loop().create_connection(lambda: line._connection, host, port)
+                    await dial(lambda: line._connection, address, tls)
                     await line._greeted
             except (OSError, TimeoutError) as error:
                 raise EngineUnavailable(
@@ -96,6 +97,9 @@ class Line:
 
     def _on_frame(self, connection: Connection, frame: Frame) -> None:
         match frame:
+            case Hello() if (refuse := examine_certificate(connection.names, frame)) is not None:
+                connection.refuse(refuse)
+                self._fail(refusal_error(refuse, "{}:{}".format(*self.address)))
             case Hello():
                 connection.opened(frame)
                 if not self._greeted.done():
@@ -112,7 +116,7 @@ class Line:
                 raise ProtocolViolation("a voter answers an operator and does nothing else")
 
     def _on_closed(self, _: Connection) -> None:
-        self._fail(EngineUnavailable("{}:{} closed the connection".format(*self.address)))
+        self._fail(EngineUnavailable("{}:{} {}".format(*self.address, ended_early(self._connection))))
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(OutcomeUnknown("the voter went away before it answered"))
@@ -142,12 +146,13 @@ class Operator:
     endpoints: Sequence[Address]
     deadline: float
     known: dict[str, Address] = field(default_factory=dict)  # by name, as the nodes say
+    tls: Tls | None = None
 
     # asking
 
     async def inspect(self, address: Address) -> Report:
         """One node, whatever state it is in. Raises EngineUnavailable."""
-        async with Line.dial(self.cluster, address) as line:
+        async with Line.dial(self.cluster, address, self.tls) as line:
             return await line.inspect()
 
     async def everyone(self) -> dict[str, Report | str]:
@@ -196,7 +201,7 @@ class Operator:
 
     async def _try_leader(self, verb: Verb) -> Told:
         address = await self._leader_address()
-        async with Line.dial(self.cluster, address) as line:
+        async with Line.dial(self.cluster, address, self.tls) as line:
             return await line.ask(verb)
 
     async def _leader_address(self) -> Address:
@@ -211,7 +216,7 @@ class Operator:
 
     async def members(self) -> Report:
         """The membership as the leader has it."""
-        async with Line.dial(self.cluster, await self._patient_leader()) as line:
+        async with Line.dial(self.cluster, await self._patient_leader(), self.tls) as line:
             members: Report = (await line.inspect())["members"]
         return members
 
@@ -230,7 +235,7 @@ class Operator:
         """Form a cluster of these nodes. Each must be there, empty, and say the name by which it is called."""
         async with AsyncExitStack() as stack:
             lines = {
-                name: await stack.enter_async_context(Line.dial(self.cluster, address))
+                name: await stack.enter_async_context(Line.dial(self.cluster, address, self.tls))
                 for name, address in nodes.items()
             }
             ids: dict[str, NodeId] = {}
@@ -326,7 +331,7 @@ class Operator:
 
     async def fetch_state(self) -> tuple[Report, bytes]:
         """A snapshot of everything that is acknowledged: what it is, and the machine's state."""
-        async with Line.dial(self.cluster, await self._patient_leader()) as line:
+        async with Line.dial(self.cluster, await self._patient_leader(), self.tls) as line:
             taken = _report(await line.ask(TakeSnapshot()))
             state = bytearray()
             while len(state) < taken["bytes"]:

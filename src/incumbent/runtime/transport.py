@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Protocol
+from typing import Final, Protocol
 
 from incumbent.consensus.api import Envelope, Message, Note
 from incumbent.errors import ProtocolViolation, invariant
@@ -32,6 +32,11 @@ from incumbent.runtime.frames import (
     Refuse,
     RefuseCode,
 )
+from incumbent.runtime.tls import Tls, accept, dial, examine_certificate
+
+ACCEPTED_AT_ONCE_MAX: Final = 100
+ACCEPT_PAUSE_S: Final = 0.1
+"""After the system could not give us a connection, for want of descriptors as a rule."""
 
 
 class Codec(Protocol):
@@ -77,6 +82,7 @@ class Network:
         on_call: Callable[[Connection, Frame], None],
         on_note: Callable[[Note], None],
         limits: NetworkLimits = LIMITS,
+        tls: Tls | None = None,
     ) -> None:
         self.counts: Counter[str] = Counter()
         self._hello = hello
@@ -88,9 +94,13 @@ class Network:
         self._on_call = on_call
         self._on_note = on_note
         self._limits = limits
+        self._tls = tls
         self._on_message: Callable[[NodeId, Message], None] | None = None
         self._on_peer_lost: Callable[[NodeId], None] | None = None
-        self._server: asyncio.Server | None = None
+        self._listener: socket.socket | None = None
+        self._introducing: set[asyncio.Task[None]] = (
+            set()
+        )  # accepted, and not connected yet: TLS takes its time
         self._dialers: dict[str, asyncio.Task[None]] = {}
         self._connections: set[Connection] = set()
         self._greeting = 0  # accepted connections that have not introduced themselves
@@ -99,8 +109,9 @@ class Network:
 
     async def open(self, listener: socket.socket) -> None:
         """Accept on `listener` and dial every peer."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._accepting, sock=listener)
+        listener.setblocking(False)
+        self._listener = listener
+        self._listen()
         for link in self._links.values():
             self._start_dialling(link)
 
@@ -131,11 +142,8 @@ class Network:
     async def close(self) -> None:
         """Say goodbye on every connection, then end it. Takes at most `linger_max_s`."""
         self._closing = True
-        if self._server is not None:
-            self._server.close()
-        for task in self._dialers.values():
-            task.cancel()
-        await asyncio.gather(*self._dialers.values(), return_exceptions=True)
+        tasks = self._stop_tasks()
+        await asyncio.gather(*tasks, return_exceptions=True)
         ending = list(self._connections)
         for connection in ending:
             connection.bye()
@@ -144,12 +152,16 @@ class Network:
     def abort(self) -> None:
         """End everything at once and without goodbye: to its peers this process is dead."""
         self._closing = True
-        if self._server is not None:
-            self._server.close()
-        for task in self._dialers.values():
-            task.cancel()
+        self._stop_tasks()
         for connection in list(self._connections):
             connection.abort()
+
+    def _stop_tasks(self) -> list[asyncio.Task[None]]:
+        self._stop_listening()
+        tasks = [*self._dialers.values(), *self._introducing]
+        for task in tasks:
+            task.cancel()
+        return tasks
 
     def announce(self, hello: Hello) -> None:
         """Introduce ourselves anew, to everyone who is connected."""
@@ -223,10 +235,9 @@ class Network:
             on_frame=lambda connection, frame: self._on_dialled_frame(link, connection, frame),
             on_closed=lambda connection: self._on_dialled_closed(link, connection),
         )
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._limits.connect_timeout_s):
-                transport, _ = await loop.create_connection(lambda: connection, *link.address)
+                transport = await dial(lambda: connection, link.address, self._tls)
         except (OSError, TimeoutError) as error:
             self._note(link, "unreachable", str(error) or type(error).__name__)
             return None
@@ -245,6 +256,8 @@ class Network:
                 refuse = examine(self._hello, frame)
                 if refuse is None and (refuse := _wrong_name(link, frame)) is not None:
                     self._on_refused(link.name, refuse)  # the mistake is in our own configuration
+                if refuse is None:
+                    refuse = examine_certificate(connection.names, frame)
                 if refuse is not None:
                     self._refuse_peer(link, connection, refuse)
                     return
@@ -265,16 +278,56 @@ class Network:
         self._connections.discard(connection)
         if link.outgoing is connection:
             link.outgoing = None
+        if connection.hello is None and connection.failure:
+            self._note(link, "unreachable", connection.failure)
 
     # accepting
 
-    def _accepting(self) -> Connection:
-        return Connection(
+    def _listen(self) -> None:
+        if self._listener is not None:
+            asyncio.get_running_loop().add_reader(self._listener.fileno(), self._on_strangers)
+
+    def _stop_listening(self) -> None:
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            asyncio.get_running_loop().remove_reader(listener.fileno())
+            listener.close()
+
+    def _on_strangers(self) -> None:
+        """Take who waits. A bounded number at a time: the members who are connected have their turn in between."""
+        assert self._listener is not None
+        for _ in range(ACCEPTED_AT_ONCE_MAX):
+            try:
+                sock, _ = self._listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:  # no descriptors as a rule; they wait in the kernel meanwhile
+                self._on_note(Note("network_cannot_accept", {"why": str(error)}))
+                loop = asyncio.get_running_loop()
+                loop.remove_reader(self._listener.fileno())
+                loop.call_later(ACCEPT_PAUSE_S, self._listen)
+                return
+            if self._tls is not None and len(self._introducing) >= self._limits.handshakes_max:
+                self.counts["refused_handshakes"] += 1
+                sock.close()
+                continue
+            sock.setblocking(False)
+            task = asyncio.create_task(self._introduce(sock), name="incumbent shakes hands")
+            self._introducing.add(task)
+            task.add_done_callback(self._introducing.discard)
+
+    async def _introduce(self, sock: socket.socket) -> None:
+        connection = Connection(
             self._limits,
             on_connected=self._on_accepted,
             on_frame=self._on_accepted_frame,
             on_closed=self._on_accepted_closed,
         )
+        try:
+            await accept(lambda: connection, sock, self._tls, self._limits.handshake_timeout_s)
+        except OSError as error:
+            self.counts["refused_tls"] += 1
+            self._on_note(Note("network_refused_stranger", {"why": str(error) or type(error).__name__}))
 
     def _on_accepted(self, connection: Connection) -> None:
         self._connections.add(connection)
@@ -302,7 +355,7 @@ class Network:
 
     def _on_accepted_hello(self, connection: Connection, hello: Hello) -> None:
         _check_same_owner(connection, hello)
-        refuse = examine(self._hello, hello)
+        refuse = examine(self._hello, hello) or examine_certificate(connection.names, hello)
         if refuse is not None:
             known = self._links.get(hello.node) if hello.kind is Kind.PEER else None
             self._refuse_peer(known, connection, refuse)

@@ -35,6 +35,7 @@ from incumbent.runtime.identity import Identity, open_identity
 from incumbent.runtime.notes import Notes, logger
 from incumbent.runtime.storage.log import DIRECTORY, RaftLog, log_exists
 from incumbent.runtime.storage.segments import ADVICE
+from incumbent.runtime.tls import Tls
 from incumbent.runtime.transport import Network
 
 __all__ = ["Voter", "VoterConfig", "VoterStatus"]
@@ -76,6 +77,7 @@ class Voter:
         node's, StorageCorrupt. Leaving raises what ended the driver, if anything did.
         """
         check_config(config)
+        tls = None if config.tls is None else Tls(config.tls)
         async with AsyncExitStack() as stack:
             listener = stack.enter_context(closing(bind(config.listen_address)))
             identity = stack.enter_context(
@@ -89,7 +91,7 @@ class Voter:
             opening.callback(storage.close)
             saved = await asyncio.to_thread(storage.load)
             _check_same_voters(config, identity, saved)
-            lobby = Lobby(config, identity, notes, limits)
+            lobby = Lobby(config, identity, notes, limits, tls)
             stack.push_async_callback(lobby.close)
             await lobby.network.open(listener)
             membership = await lobby.form()
@@ -122,7 +124,11 @@ class Voter:
 
     def client(self) -> ClusterClient:
         """A client of this voter's cluster that asks this voter first. The caller closes it."""
-        return ClusterClient(self._lobby.book, self._config.cluster, self.driver)
+        return ClusterClient(self._lobby.book, self._config.cluster, self.driver, tls=self._lobby.tls)
+
+    def reload_certificates(self) -> bool:
+        """Read them again now, though their files look as before. True when there are any, and they do."""
+        return self._lobby.tls is not None and self._lobby.tls.reload()
 
     async def wait_stopped(self) -> None:
         """Return when the driver has stopped; raise what stopped it."""
@@ -178,7 +184,10 @@ class Voter:
 class Lobby:
     """The network of a voter from its first hello on: who is who, who is where, and the wait in which its cluster is formed."""
 
-    def __init__(self, config: VoterConfig, identity: Identity, notes: Notes, limits: NetworkLimits) -> None:
+    def __init__(
+        self, config: VoterConfig, identity: Identity, notes: Notes, limits: NetworkLimits, tls: Tls | None
+    ) -> None:
+        self.tls = tls
         self.book = AddressBook(config.data_dir, {**config.peers, config.node: config.own_address})
         self.calls = CallServer(self.book, limits)
         self.administration = Administration(self.book, self._describe, self._initialize)
@@ -199,6 +208,7 @@ class Lobby:
             on_call=self._on_call,
             on_note=lambda note: notes.add([note]),
             limits=limits,
+            tls=tls,
         )
 
     async def close(self) -> None:

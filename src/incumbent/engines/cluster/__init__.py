@@ -7,7 +7,7 @@ Optional: ``cluster=NAME``, to be refused by any other. Or this process embeds o
     cluster:///data/dir?cluster=app&node=a&peers=a@127.0.0.1:7001,b@127.0.0.1:7002,c@127.0.0.1:7003
 
 Optional: ``heartbeat_ms`` and ``election_ms`` (the least election timeout; the greatest is half as much again), and ``insecure=1``,
-without which only loopback is listened on.
+without which, or TLS, only loopback is listened on. For both: ``tls_certificate``, ``tls_key`` and ``tls_ca``, three PEM files.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from incumbent.errors import InvalidInput
 
 if TYPE_CHECKING:
     from incumbent.runtime.config import VoterConfig
+    from incumbent.runtime.tls import TlsFiles
 
-OPTIONS: Final = ("cluster", "node", "peers", "heartbeat_ms", "election_ms", "insecure")
-REMOTE_OPTIONS: Final = ("cluster",)
+TLS_OPTIONS: Final = ("tls_certificate", "tls_key", "tls_ca")
+OPTIONS: Final = ("cluster", "node", "peers", "heartbeat_ms", "election_ms", "insecure", *TLS_OPTIONS)
+REMOTE_OPTIONS: Final = ("cluster", *TLS_OPTIONS)
 REMOTE_EXAMPLE: Final = "cluster://host:7001,host:7002,host:7003"
 EXAMPLE: Final = "cluster:///data/dir?cluster=app&node=a&peers=a@host:7001,b@host:7002,c@host:7003"
 NS_PER_MS: Final = 1_000_000
@@ -42,7 +44,7 @@ async def connect(url: str) -> Engine:
         seeds, cluster = parse_remote(url)
         from incumbent.engines.cluster.remote import open_remote
 
-        return await open_remote(seeds, cluster)
+        return await open_remote(seeds, cluster, _tls(EngineUrl.parse(url)))
     config = parse(url)
     from incumbent.engines.cluster.voter_link import open_engine
 
@@ -89,10 +91,17 @@ def parse(url: str) -> VoterConfig:
             heartbeat_ns=_milliseconds(parsed, "heartbeat_ms"),
             election_ns=_milliseconds(parsed, "election_ms"),
         ),
+        tls=_tls(parsed),
         insecure=_flag(parsed, "insecure"),
     )
     check_config(config)
     return config
+
+
+def _tls(url: EngineUrl) -> TlsFiles | None:
+    from incumbent.runtime.tls import TlsFiles
+
+    return TlsFiles.of(*(url.options.get(option) for option in TLS_OPTIONS))
 
 
 def _peers(text: str) -> dict[str, tuple[str, int]]:

@@ -14,6 +14,7 @@ from incumbent.engines.cluster.reference import Reference
 from incumbent.errors import EngineUnavailable, OutcomeUnknown, Overloaded
 from incumbent.kv.api import Code, LeaseRevoke, Range
 from incumbent.runtime.client import ClusterClient
+from incumbent.runtime.tls import Tls, TlsFiles
 
 ATTEMPT_TIMEOUT_S: Final = 2.0
 """One attempt over all voters. The cluster may be electing: the process that died may have been its leader."""
@@ -59,9 +60,11 @@ class ClusterEnder:
             await client.close()
 
     async def _client_of(self, reference: Reference) -> ClusterClient:
-        place = (reference.cluster, reference.voters)
+        place = (reference.cluster, reference.voters, reference.tls)
         if self._client is None or self._place != place:
             await self.close()
-            self._client = ClusterClient(reference.voters, reference.cluster)
+            files = None if reference.tls is None else TlsFiles.of(*reference.tls)
+            tls = None if files is None else Tls(files)
+            self._client = ClusterClient(reference.voters, reference.cluster, tls=tls)
             self._place = place
         return self._client

@@ -53,6 +53,7 @@ from incumbent.ids import LeaseId, Revision
 from incumbent.kv.api import NO_LEASE, Code, Command, LeaseGrant, LeaseRevoke, Query, Result
 
 if TYPE_CHECKING:
+    from incumbent.runtime.tls import TlsFiles
     from incumbent.runtime.voter import Voter
 
 CALL_TIMEOUT_S: Final = 5.0
@@ -72,12 +73,14 @@ class ClusterEngine:
         voters: Callable[[], Mapping[str, Address]],
         call_timeout_s: float = CALL_TIMEOUT_S,
         voter: Voter | None = None,
+        tls: TlsFiles | None = None,
     ) -> None:
         self.voter = voter
         """The voter embedded in this process; None when there is none."""
         self._link = link
         self._cluster = cluster
         self._voters = voters
+        self._tls = None if tls is None else (str(tls.certificate), str(tls.key), str(tls.ca))
         self._call_timeout_s = call_timeout_s
         self._pid = os.getpid()
         self._closed = False
@@ -97,6 +100,7 @@ class ClusterEngine:
             math.ceil(ttl * NS),
             math.ceil(release_delay * NS),
             dict(self._voters()),
+            self._tls,
         )
         ref = reference.to_bytes()
         result, _ = await self._apply(LeaseGrant(reference.lease, reference.lease_ttl_ns))

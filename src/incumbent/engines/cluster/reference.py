@@ -22,6 +22,7 @@ class Reference(msgspec.Struct, frozen=True, array_like=True):
     ttl_ns: int  # what the holder counts on
     release_delay_ns: int  # the lease itself has ttl_ns + release_delay_ns
     voters: dict[str, Address]  # by node name
+    tls: tuple[str, str, str] | None = None  # files on this host: certificate, key, authorities
 
     @property
     def lease_ttl_ns(self) -> int:

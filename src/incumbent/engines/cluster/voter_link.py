@@ -17,7 +17,9 @@ async def open_engine(config: VoterConfig) -> ClusterEngine:
     async with AsyncExitStack() as stack:
         voter = await stack.enter_async_context(Voter.open(config))
         link = VoterLink(voter, stack.pop_all())
-        return ClusterEngine(link, cluster=config.cluster, voters=voter.addresses, voter=voter)
+        return ClusterEngine(
+            link, cluster=config.cluster, voters=voter.addresses, voter=voter, tls=config.tls
+        )
 
 
 class VoterLink:
