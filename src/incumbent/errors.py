@@ -11,6 +11,7 @@
     │   ├── NotFirst                a write under a term that is no longer (or never was) the first member's
     │   ├── VersionConflict         a cell has another version than the write expected
     │   ├── IncarnationChanged      the engine was restored or replaced: its old terms are over
+    │   ├── NotAllowed              no rule of access admits who asks: not done, and asking again does not help
     │   ├── WatchLost               a watch ended: read again, then watch from there
     │   ├── Compacted               history before the asked revision is no longer kept
     │   ├── IdentityMismatch        the peer or the data directory belongs to someone else
@@ -76,6 +77,11 @@ class VersionConflict(EngineError):
 
 class IncarnationChanged(EngineError):
     """The engine was restored or replaced. Terms of the former incarnation are over."""
+
+
+class NotAllowed(EngineError):
+    """This client may not take part in that election, or operate the cluster. Nothing was done, and nothing will be until the
+    rules of access are changed."""
 
 
 class WatchLost(EngineError):

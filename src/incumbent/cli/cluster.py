@@ -20,6 +20,7 @@ from incumbent.cli.settings import (
 from incumbent.engines.cluster.backup import read_backup, restore, write_backup
 from incumbent.errors import InvalidInput
 from incumbent.ids import ClusterName, NodeId, name_of
+from incumbent.runtime.access import read_secret
 from incumbent.runtime.operator import Operator, Report
 from incumbent.runtime.tls import Tls, TlsFiles
 
@@ -78,6 +79,13 @@ def _verb(verbs: Any, name: str, text: str, *, endpoints: bool = True) -> argpar
             metavar="FILE",
             help=f"{option.help} ({variable})",
         )
+    secret = f"{ENVIRONMENT_PREFIX}SECRET_FILE"
+    verb.add_argument(
+        "--secret-file",
+        default=os.environ.get(secret),
+        metavar="FILE",
+        help=f"the operators' secret, where the nodes ask for one ({secret})",
+    )
     verb.add_argument(
         "--cluster",
         default=os.environ.get(f"{ENVIRONMENT_PREFIX}CLUSTER", DEFAULT_CLUSTER),
@@ -104,7 +112,9 @@ async def _run(arguments: argparse.Namespace) -> Output:
     endpoints = _endpoints(arguments)
     files = TlsFiles.of(*(getattr(arguments, option.key) for option in TLS_OPTIONS))
     tls = None if files is None else Tls(files)
-    return await VERBS[arguments.verb](Operator(arguments.cluster, endpoints, deadline, tls=tls), arguments)
+    secrets = () if arguments.secret_file is None else (read_secret(arguments.secret_file),)
+    operator = Operator(arguments.cluster, endpoints, deadline, tls=tls, secrets=secrets)
+    return await VERBS[arguments.verb](operator, arguments)
 
 
 def _endpoints(arguments: argparse.Namespace) -> Sequence[tuple[str, int]]:

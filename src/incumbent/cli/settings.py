@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from incumbent.errors import InvalidInput
 from incumbent.node.node import Limits
+from incumbent.runtime.access import parse_rules
 from incumbent.runtime.config import VoterConfig, timing
 from incumbent.runtime.frames import Address
 from incumbent.runtime.tls import TlsFiles
@@ -157,6 +158,7 @@ def settings(file: str | None, environment: Mapping[str, str], flags: Mapping[st
         limits=Limits(snapshot_entries=values.get("snapshot_entries", limits.snapshot_entries)),
         priority=values.get("priority", 0),
         tls=TlsFiles.of(*(values.get(option.key) for option in TLS_OPTIONS)),
+        allow=parse_rules(said.get("allow", [])),
         insecure=values.get("insecure", False),
     )
     return Settings(voter, values.get("http"))
@@ -169,7 +171,7 @@ def _of_file(file: str | None) -> dict[str, Any]:
         content = tomllib.loads(Path(file).read_text())
     except (OSError, ValueError) as error:
         raise InvalidInput("config", f"{file} cannot be read: {error}", "give a TOML file") from error
-    known = {option.key for option in OPTIONS}
+    known = {option.key for option in OPTIONS} | {"allow"}
     for key in content:
         if key not in known:
             raise InvalidInput(

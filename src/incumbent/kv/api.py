@@ -18,6 +18,8 @@ import msgspec
 from incumbent.ids import LeaseId, Revision, Term
 
 NO_LEASE = LeaseId(0)
+GROUP_PREFIX = b"group\0"
+"""A key that begins so belongs to the group whose name follows, up to the next NUL. The machine does not care; rules of access do."""
 
 
 class KeyValue(NamedTuple):

@@ -20,6 +20,7 @@ class RefusedReason(StrEnum):
     OVERLOADED = "overloaded"  # `requests_max` are in flight here, or too much is not committed yet
     TRANSFERRING = "transferring"  # leadership is being handed over: ask again, or ask the next leader
     LEASE_EXPIRING = "lease_expiring"  # the lease's expiry is in the log and not yet decided: ask again
+    NOT_ALLOWED = "not_allowed"  # no rule of access admits who asks: asking again does not help
     TOO_LARGE = "too_large"  # the command is over `command_bytes_max`
     # Of membership changes and transfers only:
     TRANSFER_FAILED = "transfer_failed"  # the target did not take over within an election timeout

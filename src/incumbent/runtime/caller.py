@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from incumbent.errors import EngineUnavailable, IncumbentError, Overloaded, ProtocolViolation, WatchLost
+from incumbent.errors import (
+    EngineError,
+    EngineUnavailable,
+    IncumbentError,
+    NotAllowed,
+    Overloaded,
+    ProtocolViolation,
+    WatchLost,
+)
 from incumbent.ids import Revision
 from incumbent.node.api import RefusedReason
 from incumbent.runtime.connection import Connection, NetworkLimits, ended_early
@@ -47,7 +55,7 @@ given up: its host may be gone without a word, and whoever watches would wait fo
 @dataclass(slots=True, eq=False)
 class _Watching:
     woken: asyncio.Event = field(default_factory=asyncio.Event)
-    over: WatchLost | Overloaded | None = None
+    over: EngineError | None = None
 
 
 class Caller:
@@ -60,6 +68,7 @@ class Caller:
         limits: NetworkLimits,
         on_hello: Callable[[Hello], None] = lambda _: None,
         on_led: Callable[[Led], None] | None = None,
+        secrets: Sequence[str] = (),
     ) -> None:
         self.hello: Hello | None = None
         """Who answered, and where it says that the others are; the newest."""
@@ -68,7 +77,7 @@ class Caller:
         self._watches: dict[int, _Watching] = {}
         self._pinger: asyncio.TimerHandle | None = None
         self._asked = False  # whether it is there, and nothing was heard since
-        self._hello = client_hello(cluster)
+        self._hello = client_hello(cluster, secrets)
         self._address = address
         self._limits = limits
         self._greeted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -90,13 +99,14 @@ class Caller:
         on_hello: Callable[[Hello], None] = lambda _: None,
         on_led: Callable[[Led], None] | None = None,
         tls: Tls | None = None,
+        secrets: Sequence[str] = (),
     ) -> Caller:
         """Connect and introduce ourselves. `on_hello` is told what the voter says of its cluster, each time it does;
         `on_led`, of its leader.
 
         Raises EngineUnavailable when nobody answers in time, and what the voter refused us with.
         """
-        caller = cls(cluster, address, limits, on_hello, on_led)
+        caller = cls(cluster, address, limits, on_hello, on_led, secrets)
         try:
             async with asyncio.timeout(limits.connect_timeout_s):
                 await dial(lambda: caller._connection, address, tls)
@@ -130,7 +140,7 @@ class Caller:
 
     async def watch(self, key: bytes, end: bytes | None, after: Revision) -> AsyncIterator[None]:
         """Wake-ups for changes in a key range after a revision, as that voter applies them. Raises WatchLost when it has
-        forgotten them, was lost, or said nothing for two `PING_INTERVAL_S`; Overloaded."""
+        forgotten them, was lost, or said nothing for two `PING_INTERVAL_S`; Overloaded; NotAllowed."""
         self._last_id += 1
         number, watching = self._last_id, _Watching()
         if not self._connection.send(Watch(number, key, end, after)):
@@ -211,13 +221,13 @@ class Caller:
                 if (watching := self._watches.get(frame.id)) is not None:
                     watching.woken.set()
             case WatchOver():
-                self._end_watch(frame.id, Overloaded(frame.why) if frame.overloaded else WatchLost(frame.why))
+                self._end_watch(frame.id, _why_over(frame))
             case Bye() | Pong():
                 pass
             case _:
                 raise ProtocolViolation("a voter answers a client and does nothing else")
 
-    def _end_watch(self, number: int, why: WatchLost | Overloaded) -> None:
+    def _end_watch(self, number: int, why: EngineError) -> None:
         watching = self._watches.get(number)
         if watching is not None:
             watching.over = why
@@ -237,3 +247,9 @@ class Caller:
         if not self._greeted.done():
             self._greeted.set_exception(error)
             self._greeted.exception()  # seen, also when nobody waits for it any more
+
+
+def _why_over(over: WatchOver) -> EngineError:
+    if over.not_allowed:
+        return NotAllowed(over.why)
+    return Overloaded(over.why) if over.overloaded else WatchLost(over.why)

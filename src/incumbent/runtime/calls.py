@@ -13,7 +13,9 @@ from typing import Final, assert_never
 
 from incumbent.errors import ProtocolViolation
 from incumbent.ids import name_of
+from incumbent.kv.api import LeaseCheckpoint, LeaseExpire
 from incumbent.node.api import Done, Outcome, Refused, RefusedReason, Unknown
+from incumbent.runtime.access import Access
 from incumbent.runtime.connection import LIMITS, Connection, NetworkLimits
 from incumbent.runtime.driver import Driver
 from incumbent.runtime.frames import (
@@ -30,9 +32,11 @@ from incumbent.runtime.frames import (
     Pong,
     Read,
     Renew,
+    Request,
     Submit,
     Unwatch,
     Watch,
+    WatchOver,
     encoded_bytes,
 )
 from incumbent.runtime.remote_watches import RemoteWatches
@@ -44,10 +48,13 @@ ANSWER_ROOM_BYTES: Final = 32
 class CallServer:
     """Hands the calls of all client connections to one driver, which exists once the cluster is formed."""
 
-    def __init__(self, addresses: Mapping[str, Address], limits: NetworkLimits = LIMITS) -> None:
+    def __init__(
+        self, addresses: Mapping[str, Address], limits: NetworkLimits = LIMITS, access: Access | None = None
+    ) -> None:
         self.driver: Driver | None = None
         self._addresses = addresses
         self._limits = limits
+        self._access = access or Access("", ())
         self._in_flight = 0
         self._watches = RemoteWatches(limits.watches_max)
         self._followers: set[Connection] = set()
@@ -57,6 +64,9 @@ class CallServer:
         match frame:
             case Call():
                 self._on_call(connection, frame)
+            case Watch() if not self._access.may_look(connection.who, frame.key, frame.end):
+                why = "no rule admits this client to that election"
+                _send(connection, WatchOver(frame.id, why, not_allowed=True))
             case Watch():
                 self._watches.begin(connection, frame, self.driver)
             case Unwatch():
@@ -100,9 +110,27 @@ class CallServer:
         ):
             _answer(connection, frame.id, AnswerRefused(RefusedReason.OVERLOADED))
             return
+        if isinstance(frame.request, Submit) and isinstance(
+            frame.request.command, LeaseExpire | LeaseCheckpoint
+        ):
+            raise ProtocolViolation("only a leader says that a lease ran out")
+        if not self._may(connection, frame.request):
+            _answer(connection, frame.id, AnswerRefused(RefusedReason.NOT_ALLOWED))
+            return
         connection.calls_in_flight += 1
         self._in_flight += 1
         _ask(self.driver, frame).add_done_callback(partial(self._on_outcome, connection, frame))
+
+    def _may(self, connection: Connection, request: Request) -> bool:
+        match request:
+            case Submit(command):
+                return self._access.may_ask(connection.who, command)
+            case Read(query):
+                return self._access.may_ask(connection.who, query)
+            case Renew():
+                return True
+            case _:
+                assert_never(request)
 
     def _on_outcome(self, connection: Connection, call: Call, future: asyncio.Future[Outcome]) -> None:
         connection.calls_in_flight -= 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Final, assert_never
 
@@ -16,6 +16,7 @@ from incumbent.consensus.api import Role
 from incumbent.errors import (
     EngineUnavailable,
     InvalidInput,
+    NotAllowed,
     OutcomeUnknown,
     Overloaded,
     ProtocolViolation,
@@ -69,12 +70,14 @@ class ClusterClient:
         *,
         limits: NetworkLimits = LIMITS,
         tls: Tls | None = None,
+        secrets: Sequence[str] = (),
     ) -> None:
         self._addresses = dict(addresses)
         self._cluster = cluster
         self._local = local
         self._limits = limits
         self._tls = tls
+        self._secrets = tuple(secrets)
         self._random = Random(os.urandom(16))
         self._hint: str | None = None  # the name of whom the cluster last called leader
         self._callers: dict[str, asyncio.Task[Caller]] = {}
@@ -89,7 +92,7 @@ class ClusterClient:
         """Have `command` applied, and return what it did.
 
         Raises EngineUnavailable when it certainly was not and will not be applied, OutcomeUnknown when it may have been
-        or may yet be, Overloaded, and InvalidInput when it is too large.
+        or may yet be, Overloaded, InvalidInput when it is too large, and NotAllowed.
         """
         return await self._call(Submit(command), timeout)
 
@@ -193,6 +196,8 @@ class ClusterClient:
         match refused.reason:
             case RefusedReason.OVERLOADED:
                 raise Overloaded(f"voter {name} has as many requests in flight as it takes")
+            case RefusedReason.NOT_ALLOWED:
+                raise NotAllowed(f"voter {name} has no rule that admits this client there (see [[allow]])")
             case RefusedReason.TOO_LARGE:
                 raise _too_large(request)
             case RefusedReason.LEASE_EXPIRING | RefusedReason.TRANSFERRING:
@@ -263,7 +268,9 @@ class ClusterClient:
         if task is None:
             on_led = self._on_led if self._local is None else None
             address = self._addresses[name]
-            dial = Caller.dial(self._cluster, address, self._limits, self._on_hello, on_led, self._tls)
+            dial = Caller.dial(
+                self._cluster, address, self._limits, self._on_hello, on_led, self._tls, self._secrets
+            )
             task = self._callers[name] = asyncio.create_task(dial, name=f"incumbent calls {name}")
             task.add_done_callback(_dialled)
         return task

@@ -15,6 +15,7 @@ from incumbent.consensus.api import Timing
 from incumbent.errors import InvalidInput
 from incumbent.ids import DiskId, make_node_id
 from incumbent.node.node import Limits
+from incumbent.runtime.access import Rule
 from incumbent.runtime.frames import Address
 from incumbent.runtime.tls import TlsFiles
 
@@ -58,6 +59,8 @@ class VoterConfig:
     """Among voters that have everything, the highest should lead."""
     tls: TlsFiles | None = None
     """With it, every connection of this node shows certificates both ways (see `tls`)."""
+    allow: tuple[Rule, ...] = ()
+    """Who may take part in which election (see `access`); give every node the same."""
     insecure: bool = False
     """Without TLS, listening on anything but loopback has to be wanted."""
 

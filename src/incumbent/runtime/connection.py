@@ -14,6 +14,7 @@ from enum import Enum, auto
 from typing import Final, cast
 
 from incumbent.errors import ProtocolViolation
+from incumbent.runtime.access import Who
 from incumbent.runtime.frames import (
     FRAME_BYTES_MAX,
     HELLO_BYTES_MAX,
@@ -81,6 +82,7 @@ class Connection(asyncio.Protocol):
         self.calls_in_flight = 0
         self.heard = False  # anything at all, since somebody last reset this
         self.names: frozenset[str] | None = None  # in the other side's certificate; None without TLS
+        self.who = Who.of(None, ())  # what a client is known by
         self.failure = ""  # what broke it, when something did
         self._limits = limits
         self._on_connected = on_connected
@@ -100,6 +102,7 @@ class Connection(asyncio.Protocol):
     def opened(self, hello: Hello) -> None:
         """The other side's hello was accepted: frames of full size may come."""
         self.hello = hello
+        self.who = Who.of(self.names, hello.secrets)
         if self._state is State.GREETING:
             self._state = State.OPEN
             self._reader.bytes_max = self._limits.frame_bytes_max

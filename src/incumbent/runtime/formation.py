@@ -15,7 +15,7 @@ a witness that formed from stale hellos could lead a new disk past a quorum that
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -76,9 +76,10 @@ def peer_hello(
     )
 
 
-def client_hello(cluster: str) -> Hello:
+def client_hello(cluster: str, secrets: Sequence[str] = ()) -> Hello:
     """Of a client of this cluster; empty: of whichever answers."""
-    return Hello(versions=(WIRE_VERSION_MIN, WIRE_VERSION_MAX), kind=Kind.CLIENT, cluster=cluster)
+    versions = WIRE_VERSION_MIN, WIRE_VERSION_MAX
+    return Hello(versions, Kind.CLIENT, cluster, secrets=tuple(secrets))
 
 
 def id_of(hello: Hello) -> NodeId:

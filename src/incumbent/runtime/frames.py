@@ -51,7 +51,7 @@ class RefuseCode(StrEnum):
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
     """Who speaks. `versions` stays the first field for ever, so that any version can refuse any other by name.
-    A client leaves everything after `cluster` empty."""
+    A client leaves everything after `cluster` empty but its `secrets`."""
 
     versions: tuple[int, int]  # lowest and highest spoken
     kind: Kind
@@ -63,6 +63,7 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
     witnesses: tuple[NodeId, ...] = ()  # among those
     members: tuple[NodeId, ...] = ()  # who the speaker knows to be a member now, in whichever role; sorted
     addresses: tuple[tuple[str, Address], ...] = ()  # where to reach whom, the speaker first
+    secrets: tuple[str, ...] = ()  # a client's: what elections it may take part in (see `access`)
 
 
 class Refuse(msgspec.Struct, frozen=True, array_like=True, tag="refuse"):
@@ -151,6 +152,7 @@ class WatchOver(msgspec.Struct, frozen=True, array_like=True, tag="watch_over"):
     id: int
     why: str
     overloaded: bool = False
+    not_allowed: bool = False
 
 
 class Follow(msgspec.Struct, frozen=True, array_like=True, tag="follow"):

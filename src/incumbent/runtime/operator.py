@@ -44,9 +44,9 @@ Report = dict[str, Any]
 class Line:
     """One connection to one voter. Made by `dial`."""
 
-    def __init__(self, cluster: str, address: Address, limits: NetworkLimits) -> None:
+    def __init__(self, cluster: str, address: Address, limits: NetworkLimits, secrets: Sequence[str]) -> None:
         self.address = address
-        self._hello = client_hello(cluster)
+        self._hello = client_hello(cluster, secrets)
         self._limits = limits
         self._greeted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting: dict[int, asyncio.Future[Told]] = {}
@@ -61,14 +61,14 @@ class Line:
     @classmethod
     @asynccontextmanager
     async def dial(
-        cls, cluster: str, address: Address, tls: Tls | None = None, limits: NetworkLimits = LIMITS
+        cls, cluster: str, address: Address, tls: Tls | None = None, secrets: Sequence[str] = ()
     ) -> AsyncIterator[Line]:
         """Connect and introduce ourselves. Raises EngineUnavailable, or what the voter refused us with."""
-        line = cls(cluster, address, limits)
+        line = cls(cluster, address, LIMITS, secrets)
         host, port = address
         try:
             try:
-                async with asyncio.timeout(limits.connect_timeout_s):
+                async with asyncio.timeout(LIMITS.connect_timeout_s):
                     await dial(lambda: line._connection, address, tls)
                     await line._greeted
             except (OSError, TimeoutError) as error:
@@ -147,12 +147,13 @@ class Operator:
     deadline: float
     known: dict[str, Address] = field(default_factory=dict)  # by name, as the nodes say
     tls: Tls | None = None
+    secrets: Sequence[str] = ()
 
     # asking
 
     async def inspect(self, address: Address) -> Report:
         """One node, whatever state it is in. Raises EngineUnavailable."""
-        async with Line.dial(self.cluster, address, self.tls) as line:
+        async with Line.dial(self.cluster, address, self.tls, self.secrets) as line:
             return await line.inspect()
 
     async def everyone(self) -> dict[str, Report | str]:
@@ -201,7 +202,7 @@ class Operator:
 
     async def _try_leader(self, verb: Verb) -> Told:
         address = await self._leader_address()
-        async with Line.dial(self.cluster, address, self.tls) as line:
+        async with Line.dial(self.cluster, address, self.tls, self.secrets) as line:
             return await line.ask(verb)
 
     async def _leader_address(self) -> Address:
@@ -216,7 +217,7 @@ class Operator:
 
     async def members(self) -> Report:
         """The membership as the leader has it."""
-        async with Line.dial(self.cluster, await self._patient_leader(), self.tls) as line:
+        async with Line.dial(self.cluster, await self._patient_leader(), self.tls, self.secrets) as line:
             members: Report = (await line.inspect())["members"]
         return members
 
@@ -235,7 +236,9 @@ class Operator:
         """Form a cluster of these nodes. Each must be there, empty, and say the name by which it is called."""
         async with AsyncExitStack() as stack:
             lines = {
-                name: await stack.enter_async_context(Line.dial(self.cluster, address, self.tls))
+                name: await stack.enter_async_context(
+                    Line.dial(self.cluster, address, self.tls, self.secrets)
+                )
                 for name, address in nodes.items()
             }
             ids: dict[str, NodeId] = {}
@@ -331,7 +334,7 @@ class Operator:
 
     async def fetch_state(self) -> tuple[Report, bytes]:
         """A snapshot of everything that is acknowledged: what it is, and the machine's state."""
-        async with Line.dial(self.cluster, await self._patient_leader(), self.tls) as line:
+        async with Line.dial(self.cluster, await self._patient_leader(), self.tls, self.secrets) as line:
             taken = _report(await line.ask(TakeSnapshot()))
             state = bytearray()
             while len(state) < taken["bytes"]:

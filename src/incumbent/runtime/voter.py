@@ -20,8 +20,9 @@ from incumbent.errors import IdentityMismatch, IncumbentError, InvalidInput, Sto
 from incumbent.ids import ClusterName, NodeId, make_node_id, name_of
 from incumbent.node.api import Done
 from incumbent.node.node import Node
+from incumbent.runtime.access import Access
 from incumbent.runtime.admin import Administration
-from incumbent.runtime.admin_frames import Ask
+from incumbent.runtime.admin_frames import Ask, Told
 from incumbent.runtime.book import AddressBook
 from incumbent.runtime.calls import CallServer
 from incumbent.runtime.client import ClusterClient
@@ -124,7 +125,10 @@ class Voter:
 
     def client(self) -> ClusterClient:
         """A client of this voter's cluster that asks this voter first. The caller closes it."""
-        return ClusterClient(self._lobby.book, self._config.cluster, self.driver, tls=self._lobby.tls)
+        secrets = tuple(rule.secret for rule in self._config.allow if rule.secret is not None)
+        return ClusterClient(
+            self._lobby.book, self._config.cluster, self.driver, tls=self._lobby.tls, secrets=secrets
+        )
 
     def reload_certificates(self) -> bool:
         """Read them again now, though their files look as before. True when there are any, and they do."""
@@ -189,7 +193,8 @@ class Lobby:
     ) -> None:
         self.tls = tls
         self.book = AddressBook(config.data_dir, {**config.peers, config.node: config.own_address})
-        self.calls = CallServer(self.book, limits)
+        self.access = Access(config.cluster, config.allow)
+        self.calls = CallServer(self.book, limits, self.access)
         self.administration = Administration(self.book, self._describe, self._initialize)
         self._config = config
         self._identity = identity
@@ -296,7 +301,9 @@ class Lobby:
             self._heard.set()
 
     def _on_call(self, connection: Connection, frame: Frame) -> None:
-        if isinstance(frame, Ask):
+        if isinstance(frame, Ask) and not self.access.may_operate(connection.who):
+            connection.send(Told(frame.id, problem="no rule admits this client to operating the cluster"))
+        elif isinstance(frame, Ask):
             self.administration.on_ask(connection, frame)
         else:
             self.calls.on_frame(connection, frame)

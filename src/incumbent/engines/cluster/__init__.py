@@ -2,7 +2,7 @@
 
     cluster://127.0.0.1:7001,127.0.0.1:7002,127.0.0.1:7003
 
-Optional: ``cluster=NAME``, to be refused by any other. Or this process embeds one of the voters::
+Optional: ``cluster=NAME``, to be refused by any other, and ``secret_file=FILE``, which admits to elections that ask for it. Or this process embeds one of the voters::
 
     cluster:///data/dir?cluster=app&node=a&peers=a@127.0.0.1:7001,b@127.0.0.1:7002,c@127.0.0.1:7003
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 TLS_OPTIONS: Final = ("tls_certificate", "tls_key", "tls_ca")
 OPTIONS: Final = ("cluster", "node", "peers", "heartbeat_ms", "election_ms", "insecure", *TLS_OPTIONS)
-REMOTE_OPTIONS: Final = ("cluster", *TLS_OPTIONS)
+REMOTE_OPTIONS: Final = ("cluster", "secret_file", *TLS_OPTIONS)
 REMOTE_EXAMPLE: Final = "cluster://host:7001,host:7002,host:7003"
 EXAMPLE: Final = "cluster:///data/dir?cluster=app&node=a&peers=a@host:7001,b@host:7002,c@host:7003"
 NS_PER_MS: Final = 1_000_000
@@ -43,8 +43,11 @@ async def connect(url: str) -> Engine:
     if EngineUrl.parse(url).hosts:
         seeds, cluster = parse_remote(url)
         from incumbent.engines.cluster.remote import open_remote
+        from incumbent.runtime.access import read_secret
 
-        return await open_remote(seeds, cluster, _tls(EngineUrl.parse(url)))
+        parsed = EngineUrl.parse(url)
+        file = parsed.options.get("secret_file")
+        return await open_remote(seeds, cluster, _tls(parsed), () if file is None else (read_secret(file),))
     config = parse(url)
     from incumbent.engines.cluster.voter_link import open_engine
 

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from incumbent.errors import InvariantViolated, invariant
 from incumbent.ids import LeaseId
-from incumbent.kv.api import prefix_end
+from incumbent.kv.api import GROUP_PREFIX, prefix_end
 
 INCARNATION_KEY: Final = b"meta/incarnation"
 WRITER_BYTES: Final = 16
@@ -33,11 +33,11 @@ class KeyRange(NamedTuple):
 
 def group_range(group: str) -> KeyRange:
     """All keys of a group: what its watchers watch."""
-    return _range(b"group\0%b\0" % group.encode())
+    return _range(GROUP_PREFIX + b"%b\0" % group.encode())
 
 
 def members_range(group: str) -> KeyRange:
-    return _range(b"group\0%b\0m\0" % group.encode())
+    return _range(GROUP_PREFIX + b"%b\0m\0" % group.encode())
 
 
 def member_key(group: str, member: str) -> bytes:
@@ -45,7 +45,7 @@ def member_key(group: str, member: str) -> bytes:
 
 
 def cell_key(group: str, name: str) -> bytes:
-    return b"group\0%b\0c\0%b" % (group.encode(), name.encode())
+    return GROUP_PREFIX + b"%b\0c\0%b" % (group.encode(), name.encode())
 
 
 def member_id(lease: LeaseId) -> str:

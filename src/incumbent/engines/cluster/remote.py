@@ -21,7 +21,9 @@ CONNECT_TIMEOUT_S: Final = 10.0
 PAUSE_S: Final = 0.1
 
 
-async def open_remote(seeds: Sequence[Address], cluster: str, files: TlsFiles | None = None) -> ClusterEngine:
+async def open_remote(
+    seeds: Sequence[Address], cluster: str, files: TlsFiles | None = None, secrets: Sequence[str] = ()
+) -> ClusterEngine:
     """Find the cluster through any of `seeds`; it tells where the others are. `cluster`: its name, or empty for whichever is
     there.
 
@@ -33,7 +35,7 @@ async def open_remote(seeds: Sequence[Address], cluster: str, files: TlsFiles | 
     while True:
         for seed in seeds:
             try:
-                caller = await Caller.dial(cluster, seed, LIMITS, tls=tls)
+                caller = await Caller.dial(cluster, seed, LIMITS, tls=tls, secrets=secrets)
             except EngineUnavailable as error:
                 trouble = error
                 continue
@@ -41,7 +43,9 @@ async def open_remote(seeds: Sequence[Address], cluster: str, files: TlsFiles | 
             await caller.close()
             if hello is not None and hello.voters is not None:
                 return _engine(
-                    ClusterClient(dict(hello.addresses), hello.cluster, tls=tls), hello.cluster, files
+                    ClusterClient(dict(hello.addresses), hello.cluster, tls=tls, secrets=secrets),
+                    hello.cluster,
+                    files,
                 )
             trouble = EngineUnavailable(f"{seed[0]}:{seed[1]} is of no formed cluster yet")
         if asyncio.get_running_loop().time() > deadline:
