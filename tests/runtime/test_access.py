@@ -13,15 +13,14 @@ from tests.runtime.cluster import CLUSTER, Cluster
 import incumbent
 from incumbent.cli.settings import settings
 from incumbent.engines.cluster.layout import INCARNATION_KEY, cell_key, group_range, member_key, members_range
-from incumbent.errors import InvalidInput, NotAllowed, ProtocolViolation, WatchLost
-from incumbent.ids import LeaseId, Revision, Term
+from incumbent.errors import InvalidInput, NotAllowed
+from incumbent.ids import LeaseId, Revision
 from incumbent.kv.api import (
     Command,
     Compare,
     Condition,
     DeleteRange,
     Is,
-    LeaseExpire,
     LeaseGrant,
     LeaseRevoke,
     Once,
@@ -73,7 +72,6 @@ FREE = Put(member_key("free", "m"), b"")
         (Range(*group_range("free")), True, True, True),
         (LeaseGrant(LeaseId(1), 5), True, True, True),
         (LeaseRevoke(LeaseId(1)), True, True, True),
-        (LeaseExpire(LeaseId(1), Term(1)), False, False, False),
     ],
 )
 def test_who_may_ask_what(asked: Command | Query, stranger: bool, app: bool, secret: bool) -> None:  # noqa: FBT001
@@ -210,19 +208,3 @@ async def test_by_secret_through_the_whole_api(tmp_path: Path) -> None:
 async def led(cluster: incumbent.Cluster, election: str) -> bool:
     async with asyncio.timeout(TIMEOUT_S), cluster.election(election).campaign() as term:
         return term.token > 0
-
-
-@pytest.mark.slow
-async def test_no_client_says_that_a_lease_ran_out(tmp_path: Path) -> None:
-    """P58: only the leader of a term does, through its own node."""
-    one = Cluster(tmp_path, "a")
-    await one.start()
-    try:
-        async with one.client() as client:
-            await client.submit(LeaseGrant(LeaseId(7), 10**11), timeout=TIMEOUT_S)
-            with pytest.raises(incumbent.errors.IncumbentError) as raised:
-                await client.submit(LeaseExpire(LeaseId(7), Term(1)), timeout=1.0)
-            assert not isinstance(raised.value, ProtocolViolation | WatchLost)
-            assert (await client.renew(LeaseId(7), timeout=TIMEOUT_S)).code == 0
-    finally:
-        await one.stop()

@@ -177,10 +177,8 @@ def _touched(asked: Command | Query) -> Iterator[tuple[bytes, bytes | None, bool
             yield from _of_operations((*asked.then, *asked.orelse))
         case Put() | DeleteRange() | Range():
             yield from _of_operations((asked,))
-        case LeaseGrant() | LeaseRevoke():
-            pass
-        case LeaseExpire() | LeaseCheckpoint():
-            yield b"", b"", True  # a leader's own
+        case LeaseGrant() | LeaseRevoke() | LeaseExpire() | LeaseCheckpoint():
+            pass  # the last two are a leader's own: no node takes them from anybody else
         case _:
             assert_never(asked)
 

@@ -13,7 +13,6 @@ from typing import Final, assert_never
 
 from incumbent.errors import ProtocolViolation
 from incumbent.ids import name_of
-from incumbent.kv.api import LeaseCheckpoint, LeaseExpire
 from incumbent.node.api import Done, Outcome, Refused, RefusedReason, Unknown
 from incumbent.runtime.access import Access
 from incumbent.runtime.connection import LIMITS, Connection, NetworkLimits
@@ -110,10 +109,6 @@ class CallServer:
         ):
             _answer(connection, frame.id, AnswerRefused(RefusedReason.OVERLOADED))
             return
-        if isinstance(frame.request, Submit) and isinstance(
-            frame.request.command, LeaseExpire | LeaseCheckpoint
-        ):
-            raise ProtocolViolation("only a leader says that a lease ran out")
         if not self._may(connection, frame.request):
             _answer(connection, frame.id, AnswerRefused(RefusedReason.NOT_ALLOWED))
             return
