@@ -17,7 +17,8 @@
     │   ├── IdentityMismatch        the peer or the data directory belongs to someone else
     │   ├── ProtocolViolation       a frame that no peer of ours would send
     │   ├── StorageFailed           a write or fsync failed: the process must stop
-    │   └── StorageCorrupt          a bad record with good ones behind it: the node must not vote
+    │   ├── StorageCorrupt          a bad record with good ones behind it: the node must not vote
+    │   └── StateDiverged           a node's state is not that of the majority, or there is no majority
     ├── LeadershipLost          the term is over; `reason` says why
     ├── StaleToken              a resource refused a write: it has seen a higher token
     ├── OutcomeUnknown          done or not done, nobody here can tell: never treat it as failed
@@ -106,6 +107,11 @@ class StorageFailed(EngineError):
 
 class StorageCorrupt(EngineError):
     """A bad record has good ones behind it: acknowledged data is damaged. The node must not vote."""
+
+
+class StateDiverged(EngineError):
+    """The nodes of a cluster have different states. Raised by a node that a majority disagrees with: it stops. And to clients
+    when no majority agrees: nothing was done, and nothing is acknowledged any more until an operator restores a backup."""
 
 
 class LeadershipLost(IncumbentError):

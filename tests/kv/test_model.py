@@ -27,6 +27,7 @@ from incumbent.kv.api import (
     Operation,
     Put,
     Range,
+    ReportDigest,
     Txn,
     decode,
     encode,
@@ -114,8 +115,8 @@ class Model:
                 return Code.OK, True, []
             case Once():
                 return self.once(command, term)
-            case LeaseCheckpoint():
-                raise AssertionError("one lease at a time")
+            case LeaseCheckpoint() | ReportDigest():
+                raise AssertionError("none of these is drawn")
             case Txn():
                 holds = all(self.holds(condition) for condition in command.conditions)
                 code, found = self.write(command.then if holds else command.orelse)

@@ -21,7 +21,7 @@ from incumbent.consensus.api import (
     Timing,
 )
 from incumbent.ids import Index, LeaseId, NodeId, RequestId
-from incumbent.kv.api import NO_LEASE, Change, Code, Command, LeaseGrant, Put, Query, Range
+from incumbent.kv.api import NO_LEASE, Change, Code, Command, LeaseGrant, Put, Query, Range, ReportDigest
 from incumbent.node.api import Done, NodeReady, Outcome
 from incumbent.node.node import Limits, Node
 
@@ -74,6 +74,7 @@ class Table:
         self.changes: dict[NodeId, list[Change]] = {}
         self.stalled: dict[NodeId, NodeReady | None] = {}  # disks that do not answer
         self.cut: set[NodeId] = set()
+        self.reports: list[ReportDigest] = []  # not with the leader yet
         self.loses: Callable[[Envelope], bool] = lambda _: False
         self._limits = limits
         self._random = Random(seed)
@@ -175,6 +176,8 @@ class Table:
     def tick(self) -> None:
         """One millisecond: timers, then what arrives."""
         self.now_ns += MS
+        if self.reports and self._serving():
+            self.submit(self._serving()[0], self.reports.pop(0))
         for name, node in list(self.nodes.items()):
             if node.deadline_ns <= self.now_ns:
                 node.deadline_passed(self.now_ns)
@@ -215,6 +218,8 @@ class Table:
             assert request not in self.outcomes, "a request is answered once"
             self.outcomes[request] = outcome
         self.changes[name] += applied.changes
+        if applied.digest is not None:
+            self.reports.append(applied.digest)
         self.nodes[name].invariants()
         self.nodes[name].invariants_at_rest()
 

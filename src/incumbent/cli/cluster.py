@@ -25,6 +25,7 @@ from incumbent.runtime.operator import Operator, Report
 from incumbent.runtime.tls import Tls, TlsFiles
 
 TIMEOUT_S: Final = 30.0
+DIGEST_PAUSE_S: Final = 0.2
 Output = dict[str, Any]
 
 
@@ -35,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     init.add_argument("nodes", nargs="+", metavar="NAME=HOST:PORT", help="every voter")
     init.add_argument("--witness", action="append", default=[], metavar="NAME", help="a voter without data")
     _verb(verbs, "status", "what every node tells")
+    _verb(verbs, "digest", "compare the nodes' states")
     for name, text in (
         ("add", "admit an empty node as a learner"),
         ("replace", "let an empty node take the place of the member of that name"),
@@ -142,6 +144,30 @@ async def _status(operator: Operator, _: argparse.Namespace) -> Output:
     return {"nodes": {n: r if isinstance(r, dict) else {"unreachable": r} for n, r in reports.items()}}
 
 
+async def _digest(operator: Operator, _: argparse.Namespace) -> Output:
+    """Digests of one index are comparable; nodes that are a little apart are asked again."""
+    while True:
+        taken = await operator.digests()
+        told = {
+            name: report for name, report in taken.items() if isinstance(report, dict) and report["digest"]
+        }
+        by_index: dict[int, set[str]] = {}
+        for report in told.values():
+            by_index.setdefault(report["index"], set()).add(report["digest"])
+        loop = asyncio.get_running_loop()
+        if len(by_index) <= 1 or loop.time() + DIGEST_PAUSE_S > operator.deadline:
+            break
+        await asyncio.sleep(DIGEST_PAUSE_S)
+    nodes = {
+        name: {key: report[key] for key in ("index", "digest", "agreed", "split")}
+        if isinstance(report, dict)
+        else {"unreachable": report}
+        for name, report in taken.items()
+    }
+    same = None if len(by_index) > 1 or not by_index else len(next(iter(by_index.values()))) == 1
+    return {"same": same, "nodes": nodes}
+
+
 async def _add(operator: Operator, arguments: argparse.Namespace) -> Output:
     name, address = parse_named("node", arguments.node)
     return {"added": await operator.add(name, address, witness=arguments.witness), "as": "learner"}
@@ -186,6 +212,7 @@ async def _restore(operator: Operator, arguments: argparse.Namespace) -> Output:
 VERBS: Final[dict[str, Callable[[Operator, argparse.Namespace], Awaitable[Output]]]] = {
     "init": _init,
     "status": _status,
+    "digest": _digest,
     "add": _add,
     "replace": _replace,
     "promote": _with_node(Operator.promote),
@@ -200,9 +227,31 @@ VERBS: Final[dict[str, Callable[[Operator, argparse.Namespace], Awaitable[Output
 def _shown(verb: str, output: Output) -> str:
     if verb == "status":
         return _table(output["nodes"])
+    if verb == "digest":
+        return _digests(output)
     return "\n".join(
         f"{key}: {', '.join(map(str, v)) if isinstance(v, list) else v}" for key, v in output.items()
     )
+
+
+def _digests(output: Output) -> str:
+    said = {
+        True: "all nodes have the same state",
+        False: "THE NODES HAVE DIFFERENT STATES AT ONE INDEX",
+        None: "no two digests are of one index: compare what a majority agreed on, or ask while little is written",
+    }
+    lines = []
+    for name, node in output["nodes"].items():
+        if "unreachable" in node:
+            lines.append(f"{name}: {node['unreachable']}")
+            continue
+        agreed = node["agreed"]
+        told = "none yet" if agreed is None else f"{agreed['digest']} at {agreed['index']}"
+        split = "" if node["split"] is None else f"; NO MAJORITY at {node['split']}"
+        lines.append(
+            f"{name}: {node['digest'] or 'a witness has none'} at {node['index']}; agreed: {told}{split}"
+        )
+    return "\n".join([*lines, said[output["same"]]])
 
 
 COLUMNS: Final = ("node", "role", "state", "term", "leader", "applied", "lag", "version", "address")

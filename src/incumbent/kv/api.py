@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from incumbent.ids import LeaseId, Revision, Term
+from incumbent.ids import Index, LeaseId, NodeId, Revision, Term
 
 NO_LEASE = LeaseId(0)
 GROUP_PREFIX = b"group\0"
@@ -152,7 +152,17 @@ class Once(_Logged, frozen=True, tag="once"):
     command: Put | DeleteRange | Txn
 
 
-Command = Put | DeleteRange | Txn | LeaseGrant | LeaseRevoke | LeaseExpire | LeaseCheckpoint | Once
+class ReportDigest(_Logged, frozen=True, tag="digest"):
+    """`voter`, having applied the entry at `index`, has a state with this digest. Changes nothing: nodes compare it with their own."""
+
+    voter: NodeId
+    index: Index
+    digest: bytes
+
+
+Command = (
+    Put | DeleteRange | Txn | LeaseGrant | LeaseRevoke | LeaseExpire | LeaseCheckpoint | Once | ReportDigest
+)
 Query = Range | Txn  # a Txn as a query must not hold Put or DeleteRange: INVALID
 
 

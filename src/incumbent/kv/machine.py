@@ -41,9 +41,11 @@ from incumbent.kv.api import (
     Put,
     Query,
     Range,
+    ReportDigest,
     Result,
     Txn,
 )
+from incumbent.kv.digest import Item, StateDigest, answer_content, lease_content
 from incumbent.kv.state import Frozen, Loaded, SavedLease, load
 
 HISTORY_CHANGES_MAX: Final = 100_000
@@ -89,6 +91,7 @@ class Machine:
         self._history_changes_max = history_changes_max
         self._history_bytes_max = history_bytes_max
         self._pending: list[Change] = []  # of the command being applied
+        self._digest = StateDigest(self._content)
 
     # --- commands ----------------------------------------------------------------------------------------------------
 
@@ -121,6 +124,8 @@ class Machine:
                 )
             case LeaseCheckpoint(left_ns=left, term=proposed):
                 code, succeeded, results = self._checkpoint(left, own=proposed == term), True, ()
+            case ReportDigest():
+                code, succeeded, results = Code.OK, True, ()
             case _:
                 assert_never(command)
         changes, self._pending = self._pending, []
@@ -135,21 +140,26 @@ class Machine:
             self.skip(index)
             code = Code.LEASE_NOT_FOUND if session is None else Code.INVALID
             return Outcome(Result(code, self.revision, succeeded=False), ())
-        self._settle(session, once.settled)
+        self._settle(once.session, once.settled)
         known = session.answers.get(once.sequence)
         if known is not None or once.sequence <= session.settled:
             self.skip(index)
             return Outcome(known or Result(Code.SETTLED, self.revision, succeeded=False), ())
         outcome = self.apply(index, term, once.command)
         session.answers[once.sequence] = outcome.result
+        self._digest.touch((once.session, once.sequence))
         if len(session.answers) > ANSWERS_MAX:
-            self._settle(session, min(session.answers))
+            self._settle(once.session, min(session.answers))
         return outcome
 
-    def _settle(self, session: Lease, settled: int) -> None:
+    def _settle(self, lease: LeaseId, settled: int) -> None:
+        session = self._leases[lease]
         if settled > session.settled:
             session.settled = settled
-            session.answers = {s: answer for s, answer in session.answers.items() if s > settled}
+            self._digest.touch(lease)
+            for sequence in [s for s in session.answers if s <= settled]:
+                del session.answers[sequence]
+                self._digest.touch((lease, sequence))
 
     def skip(self, index: Index) -> None:
         """An entry without a command (a leader's no-op) was applied."""
@@ -212,12 +222,14 @@ class Machine:
             self._detach(old)
             new = KeyValue(put.key, put.value, old.create_revision, revision, old.version + 1, put.lease)
         self._values[put.key] = new
+        self._digest.touch(put.key)
         if put.lease != NO_LEASE:
             self._leases[put.lease].keys[put.key] = None
         self._pending.append(Change(revision, put.key, put.value, new.create_revision))
 
     def _delete(self, key: bytes) -> None:
         self._detach(self._values.pop(key))
+        self._digest.touch(key)
         del self._sorted[bisect_left(self._sorted, key)]
         self._pending.append(Change(self._next_revision, key, None, Revision(0)))
 
@@ -265,6 +277,7 @@ class Machine:
         held = self._leases.get(grant.id)
         if held is None:
             self._leases[grant.id] = Lease(grant.ttl_ns)
+            self._digest.touch(grant.id)
             return Code.OK
         return Code.OK if held.ttl_ns == grant.ttl_ns else Code.LEASE_EXISTS
 
@@ -275,6 +288,7 @@ class Machine:
             held = self._leases.get(lease)
             if held is not None and left_ns > 0:
                 held.left_ns = left_ns if left_ns < held.ttl_ns else 0
+                self._digest.touch(lease)
         return Code.OK
 
     def _end(self, lease: LeaseId) -> Code:
@@ -284,6 +298,9 @@ class Machine:
         for key in sorted(held.keys):
             self._delete(key)
         del self._leases[lease]
+        self._digest.touch(lease)
+        for sequence in held.answers:
+            self._digest.touch((lease, sequence))
         return Code.OK
 
     # --- history -----------------------------------------------------------------------------------------------------
@@ -315,6 +332,23 @@ class Machine:
             self.compacted = oldest.revision
 
     # -----------------------------------------------------------------------------------------------------------------
+
+    def digest(self) -> bytes:
+        """Of everything that `freeze` has: equal on all nodes that applied the same log. Costs what changed since the last one."""
+        return self._digest.value(self.revision)
+
+    def _content(self, item: Item) -> KeyValue | tuple[object, ...] | None:
+        """An item of the state as it is now."""
+        if isinstance(item, bytes):
+            return self._values.get(item)
+        lease, sequence = item if isinstance(item, tuple) else (item, None)
+        held = self._leases.get(lease)
+        if held is None:
+            return None
+        if sequence is None:
+            return lease_content(lease, held.ttl_ns, held.left_ns, held.settled)
+        answer = held.answers.get(sequence)
+        return None if answer is None else answer_content(lease, sequence, answer)
 
     def freeze(self) -> Frozen:
         """The whole state but for the history, canonical: equal on all nodes that applied the same log. Iterating over it gives
@@ -352,6 +386,7 @@ class Machine:
             }
             self.revision = self.compacted = loaded.revision
             self._values, self._sorted = loaded.values, loaded.sorted
+            self._digest.begin(loaded.hashes)
             self._history.clear()
             self._history_bytes = 0
         self.applied = index

@@ -15,6 +15,8 @@ import msgspec
 
 from incumbent.ids import LeaseId, Revision
 from incumbent.kv.api import NO_LEASE, KeyValue, Result
+from incumbent.kv.digest import Item as DigestItem
+from incumbent.kv.digest import answer_content, hash_of, lease_content
 
 FORMAT: Final = 1
 BLOCK_BYTES: Final = 256 * 1024
@@ -89,6 +91,7 @@ class Loaded:
     keys: dict[LeaseId, dict[bytes, None]] = field(default_factory=dict)
     values: dict[bytes, KeyValue] = field(default_factory=dict)
     sorted: list[bytes] = field(default_factory=list)
+    hashes: dict[DigestItem, int] = field(default_factory=dict)  # of everything, for the machine's digest
 
 
 def load(chunks: Iterable[bytes]) -> Loaded | None:
@@ -108,9 +111,15 @@ def load(chunks: Iterable[bytes]) -> Loaded | None:
         for lease in _leases.decode(_next(blocks)):
             loaded.leases[lease.id] = lease
             loaded.keys[lease.id] = {}
+            loaded.hashes[lease.id] = hash_of(
+                lease_content(lease.id, lease.ttl_ns, lease.left_ns, lease.settled)
+            )
+            for sequence, answer in lease.answers:
+                loaded.hashes[lease.id, sequence] = hash_of(answer_content(lease.id, sequence, answer))
     while len(loaded.values) < head.values:
         for value in _values.decode(_next(blocks)):
             loaded.values[value.key] = value
+            loaded.hashes[value.key] = hash_of(value)
             loaded.sorted.append(value.key)
             if value.lease != NO_LEASE:
                 _keys_of(loaded.keys, value.lease)[value.key] = None

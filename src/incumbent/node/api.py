@@ -11,8 +11,9 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from incumbent.consensus.api import Envelope, Leadership, Note, Record, Status
-from incumbent.ids import NodeId, RequestId, Revision
-from incumbent.kv.api import Change, Result
+from incumbent.ids import Index, NodeId, RequestId, Revision
+from incumbent.kv.api import Change, ReportDigest, Result
+from incumbent.node.digests import Digested
 
 
 class RefusedReason(StrEnum):
@@ -21,6 +22,7 @@ class RefusedReason(StrEnum):
     TRANSFERRING = "transferring"  # leadership is being handed over: ask again, or ask the next leader
     LEASE_EXPIRING = "lease_expiring"  # the lease's expiry is in the log and not yet decided: ask again
     NOT_ALLOWED = "not_allowed"  # no rule of access admits who asks: asking again does not help
+    DIVERGED = "diverged"  # no majority of the nodes has the same state: nothing is acknowledged any more
     TOO_LARGE = "too_large"  # the command is over `command_bytes_max`
     # Of membership changes and transfers only:
     TRANSFER_FAILED = "transfer_failed"  # the target did not take over within an election timeout
@@ -68,6 +70,7 @@ class Applied(NamedTuple):
     changes: Sequence[Change]  # what the newly applied entries changed, in order: feed for watchers
     restored: bool  # a snapshot took the machine's place: every watcher has to look anew
     leadership: Leadership | None  # only when changed
+    digest: ReportDigest | None  # to be submitted through whoever leads, best effort
     notes: Sequence[Note]
 
 
@@ -77,3 +80,5 @@ class NodeStatus:
     revision: Revision
     leases: int
     requests: int
+    agreed: Digested | None  # the newest digest that a majority of the data voters has
+    split: Index | None  # the index at which no digest can have a majority

@@ -55,6 +55,7 @@ from incumbent.kv.api import (
     LeaseGrant,
     LeaseRevoke,
     Query,
+    ReportDigest,
     Result,
     decode,
     encode,
@@ -71,6 +72,7 @@ from incumbent.node.api import (
     RefusedReason,
     Unknown,
 )
+from incumbent.node.digests import Digested, Digests
 from incumbent.node.leases import LeaseDeadlines
 
 
@@ -83,6 +85,7 @@ class Limits:
         5 * 1024 * 1024
     )  # one encoded command: sixteen cells of the least size, and what names them
     snapshot_entries: int = 100_000  # applied since the last snapshot: time for the next
+    digest_entries: int = 16_384  # every node takes a digest at the multiples of this index; the same on all
     replica: ReplicaLimits = ReplicaLimits()
 
 
@@ -184,6 +187,9 @@ class Node:
         self._own_requests = count(OWN_REQUESTS_FROM, -1)
         self._leadership = Leadership(Role.FOLLOWER, self._replica.status().term, None, serving=False)
         self._outstanding: Ready | None = None
+        self._me = me
+        self._digests = Digests(me)
+        self._report: ReportDigest | None = None  # taken, and handed out by the next advance
         self._answers: list[tuple[RequestId, Outcome]] = []  # decided, handed out by the next advance
 
     # --- what happens to the node --------------------------------------------------------------------------------
@@ -205,7 +211,7 @@ class Node:
         data = encode(command)
         if len(data) > self._limits.command_bytes_max:
             self._answer(request, Refused(RefusedReason.TOO_LARGE))
-        elif self._has_room(request):
+        elif isinstance(command, ReportDigest) or self._has_room(request):
             self._flight.submitted.add(request)
             self._replica.step(Proposed(request, data), now_ns)
 
@@ -265,12 +271,17 @@ class Node:
 
     def _has_room(self, request: RequestId) -> bool:
         invariant(request >= 0, "callers' request ids are not negative", request=request)
+        if self._digests.split is not None:
+            self._answer(request, Refused(RefusedReason.DIVERGED))
+            return False
         if self._flight.count() < self._limits.requests_max:
             return True
         self._answer(request, Refused(RefusedReason.OVERLOADED))
         return False
 
     def _answer(self, request: RequestId, outcome: Outcome) -> None:
+        if self._digests.split is not None and isinstance(outcome, Done):
+            outcome = Unknown()  # done here, and who knows what elsewhere
         self._answers.append((request, outcome))
 
     # --- what is to be done --------------------------------------------------------------------------------------
@@ -332,7 +343,10 @@ class Node:
             self._replica.advance(stored if kept else None)
         answers, self._answers = self._answers, []
         restored = ready.install is not None
-        return Applied(answers, self.machine.revision, changes, restored, ready.leadership, ready.notes)
+        report, self._report = self._report, None
+        return Applied(
+            answers, self.machine.revision, changes, restored, ready.leadership, report, ready.notes
+        )
 
     @property
     def snapshot_due(self) -> bool:
@@ -371,6 +385,11 @@ class Node:
             result, made = self.machine.apply(committed.index, committed.term, command)
             changes = list(made)
             self._note_lease(command, result, now_ns)
+            if isinstance(command, ReportDigest):
+                membership = self._replica.standing().membership
+                self._digests.tell(command.index, command.voter, command.digest, membership)
+        if committed.index % self._limits.digest_entries == 0:
+            self._take_digest(committed.index)
         waiting = self._flight.placed.pop(committed.index, None)
         if waiting is not None:
             request, term = waiting
@@ -382,6 +401,19 @@ class Node:
             else:
                 self._answer(request, self._not_leader())
         return changes
+
+    def _take_digest(self, index: Index) -> None:
+        membership = self._replica.standing().membership
+        if self._me in membership.witnesses:
+            return
+        digest = self.machine.digest()
+        self._digests.take(index, digest)
+        if self._me in membership.voters:
+            self._report = ReportDigest(self._me, index, digest)
+
+    def digest(self) -> Digested:
+        """Of the machine as it is now."""
+        return Digested(self.machine.applied, self.machine.digest())
 
     def _decide_logged(self, own: RequestId, *, done: bool) -> None:
         """What is left of some leases is in the log now, or it never will be."""
@@ -498,7 +530,14 @@ class Node:
     def status(self) -> NodeStatus:
         """This voter at this moment."""
         leases = self.machine.lease_count
-        return NodeStatus(self._replica.status(), self.machine.revision, leases, self._flight.count())
+        return NodeStatus(
+            self._replica.status(),
+            self.machine.revision,
+            leases,
+            self._flight.count(),
+            self._digests.agreed,
+            self._digests.split,
+        )
 
     def invariants(self) -> None:
         """Raises InvariantViolated when the state contradicts itself. Cheap enough for every step of a simulation."""

@@ -24,6 +24,7 @@ from incumbent.runtime.admin_frames import (
     HandOver,
     Initialize,
     Inspect,
+    TakeDigest,
     TakeSnapshot,
     Told,
     Verb,
@@ -109,6 +110,8 @@ class Administration:
                 return Told(number, self._keep(await driver.take_snapshot()))
             case FetchState(index, offset):
                 return self._piece(number, index, offset)
+            case TakeDigest():
+                return Told(number, self._digest(driver))
             case _:
                 assert_never(verb)
 
@@ -116,6 +119,20 @@ class Administration:
         self._kept = snapshot
         crc = crc_of(snapshot.state)
         report = {"index": snapshot.index, "term": snapshot.term, "bytes": len(snapshot.state), "crc": crc}
+        return json.dumps({**self._describe(), **report}).encode()
+
+    def _digest(self, driver: Driver) -> bytes:
+        now, node = driver.digest(), driver.status().node
+        agreed = (
+            None if node.agreed is None else {"index": node.agreed.index, "digest": node.agreed.digest.hex()}
+        )
+        witness = node.replica.me in node.replica.membership.witnesses
+        report = {
+            "index": now.index,
+            "digest": None if witness else now.digest.hex(),
+            "agreed": agreed,
+            "split": node.split,
+        }
         return json.dumps({**self._describe(), **report}).encode()
 
     def _piece(self, number: int, index: int, offset: int) -> Told:

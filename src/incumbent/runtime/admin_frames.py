@@ -47,7 +47,11 @@ class FetchState(msgspec.Struct, frozen=True, array_like=True, tag="fetch-state"
     offset: int
 
 
-Verb = Initialize | Inspect | ChangeMembers | HandOver | TakeSnapshot | FetchState
+class TakeDigest(msgspec.Struct, frozen=True, array_like=True, tag="take-digest"):
+    """The digest of this voter's state now, and the newest on which a majority agrees."""
+
+
+Verb = Initialize | Inspect | ChangeMembers | HandOver | TakeSnapshot | FetchState | TakeDigest
 
 
 class Ask(msgspec.Struct, frozen=True, array_like=True, tag="ask"):

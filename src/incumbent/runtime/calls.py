@@ -13,6 +13,7 @@ from typing import Final, assert_never
 
 from incumbent.errors import ProtocolViolation
 from incumbent.ids import name_of
+from incumbent.kv.api import ReportDigest
 from incumbent.node.api import Done, Outcome, Refused, RefusedReason, Unknown
 from incumbent.runtime.access import Access
 from incumbent.runtime.connection import LIMITS, Connection, NetworkLimits
@@ -39,6 +40,7 @@ from incumbent.runtime.frames import (
     encoded_bytes,
 )
 from incumbent.runtime.remote_watches import RemoteWatches
+from incumbent.runtime.tls import voter_name
 
 ANSWER_ROOM_BYTES: Final = 32
 """What an answer's own frame adds to its outcome."""
@@ -118,6 +120,12 @@ class CallServer:
 
     def _may(self, connection: Connection, request: Request) -> bool:
         match request:
+            case Submit(ReportDigest(voter)):
+                # It can stop nodes, so nobody reports for another.
+                names, hello = connection.names, connection.hello
+                return names is None or (
+                    hello is not None and voter_name(name_of(voter), hello.cluster).lower() in names
+                )
             case Submit(command):
                 return self._access.may_ask(connection.who, command)
             case Read(query):

@@ -20,6 +20,7 @@ from incumbent.errors import (
     OutcomeUnknown,
     Overloaded,
     ProtocolViolation,
+    StateDiverged,
     WatchLost,
 )
 from incumbent.ids import LeaseId, Revision, name_of
@@ -196,6 +197,8 @@ class ClusterClient:
         match refused.reason:
             case RefusedReason.OVERLOADED:
                 raise Overloaded(f"voter {name} has as many requests in flight as it takes")
+            case RefusedReason.DIVERGED:
+                raise StateDiverged(f"voter {name} says that no majority of the nodes has the same state")
             case RefusedReason.NOT_ALLOWED:
                 raise NotAllowed(f"voter {name} has no rule that admits this client there (see [[allow]])")
             case RefusedReason.TOO_LARGE:

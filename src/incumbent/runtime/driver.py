@@ -30,9 +30,10 @@ from incumbent.consensus.api import (
 )
 from incumbent.errors import EngineUnavailable, WatchLost, invariant
 from incumbent.ids import Index, LeaseId, NodeId, RequestId, Revision
-from incumbent.kv.api import NO_LEASE, Command, Query, Range
+from incumbent.kv.api import NO_LEASE, Command, Query, Range, ReportDigest
 from incumbent.kv.state import Loaded
 from incumbent.node.api import Applied, NodeStatus, Outcome, Refused, RefusedReason, Unknown
+from incumbent.node.digests import Digested
 from incumbent.node.node import Node, load_state
 from incumbent.ports import Clock, Storage, Transport
 from incumbent.runtime.figures import Figures
@@ -72,10 +73,12 @@ class Driver:
         disk: Executor | None = None,
         archive: Executor | None = None,
         on_membership: Callable[[Membership], None] = lambda _: None,
+        on_digest: Callable[[ReportDigest], None] = lambda _: None,
     ) -> None:
         """`disk` is where the storage's calls are made, one after another; by default a thread of its own. `archive`: where
         snapshots are written meanwhile. `on_membership` is
-        told of every membership that comes into force here, the first one too."""
+        told of every membership that comes into force here, the first one too; `on_digest` of this node's state, now and
+        then: the leader should put it into the log."""
         status = node.status().replica
         self.leadership = Leadership(status.role, status.term, status.leader, status.serving)
         """The newest that this voter knows; advice for routing, never a proof."""
@@ -84,6 +87,7 @@ class Driver:
         """Stopped or about to be: no request is taken any more."""
         self._node = node
         self._on_membership = on_membership
+        self._on_digest = on_digest
         self._membership: Membership | None = None  # the last that was told
         self._storage = storage
         self._transport = transport
@@ -171,6 +175,10 @@ class Driver:
     def standing(self) -> Standing:
         """This voter at this moment, in short."""
         return self._node.standing()
+
+    def digest(self) -> Digested:
+        """Of this voter's state at this moment."""
+        return self._node.digest()
 
     # notifications
 
@@ -320,6 +328,8 @@ class Driver:
             self.leadership = applied.leadership
             self._figures.led(known=self.leadership.leader is not None, now_ns=self._clock.now_ns())
             self._announce_leadership()
+        if applied.digest is not None:
+            self._on_digest(applied.digest)
         self._notes.add(applied.notes)
 
     def _announce_leadership(self) -> None:

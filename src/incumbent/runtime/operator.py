@@ -28,6 +28,7 @@ from incumbent.runtime.admin_frames import (
     HandOver,
     Initialize,
     Inspect,
+    TakeDigest,
     TakeSnapshot,
     Told,
     Verb,
@@ -174,6 +175,22 @@ class Operator:
         names_in_order = sorted(names)
         reports = await asyncio.gather(*map(one, names_in_order))
         return dict(zip(names_in_order, reports, strict=True))
+
+    async def digests(self) -> dict[str, Report | str]:
+        """Of each node's state now, by name; a text says why there is none."""
+
+        async def one(name: str, report: Report | str) -> Report | str:
+            if isinstance(report, str):
+                return report
+            try:
+                async with Line.dial(self.cluster, self.known[name], self.tls, self.secrets) as line:
+                    return _report(await line.ask(TakeDigest()))
+            except IncumbentError as error:
+                return str(error)
+
+        reports = await self.everyone()
+        taken = await asyncio.gather(*(one(name, report) for name, report in reports.items()))
+        return dict(zip(reports, taken, strict=True))
 
     async def _anyone(self) -> Report:
         trouble: IncumbentError = EngineUnavailable("no endpoint was given")

@@ -34,6 +34,7 @@ from incumbent.runtime.formation import Form, Wait, decide, peer_hello
 from incumbent.runtime.frames import Address, Frame, Hello, Refuse, RefuseCode, refusal_error
 from incumbent.runtime.identity import Identity, open_identity
 from incumbent.runtime.notes import Notes, logger
+from incumbent.runtime.reporter import Reporter
 from incumbent.runtime.storage.log import DIRECTORY, RaftLog, log_exists
 from incumbent.runtime.storage.segments import ADVICE
 from incumbent.runtime.tls import Tls
@@ -107,9 +108,20 @@ class Voter:
                 limits=config.limits,
                 priority=config.priority,
             )
-            driver = Driver(node, storage, lobby.network, clock, notes, on_membership=lobby.on_membership)
+            reporter = Reporter()
+            stack.push_async_callback(reporter.close)
+            driver = Driver(
+                node,
+                storage,
+                lobby.network,
+                clock,
+                notes,
+                on_membership=lobby.on_membership,
+                on_digest=reporter.report,
+            )
             lobby.calls.driver = lobby.administration.driver = driver
             voter = cls(config, me, lobby, driver)
+            reporter.client = voter.client()
             telling = asyncio.create_task(
                 lobby.calls.tell_followers(driver), name="incumbent tells who leads"
             )
