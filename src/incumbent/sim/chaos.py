@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from functools import partial
 from random import Random
 from typing import Final
@@ -21,6 +22,9 @@ from incumbent.sim.world import Setting, World, small_limits
 
 FAULT_GAPS_MAX_NS: Final = (400 * MS, 1_000 * MS, 2_500 * MS)
 OUTAGE_MAX_NS: Final = 1_500 * MS
+DIGEST_ENTRIES_MIN: Final = 50
+DIGEST_ENTRIES_PER_VOTER: Final = 10
+"""So that every run compares states several times, and the reports are few among the entries."""
 KINDS_MIN: Final = 3
 """Of faults, in every seed whose plan has as many."""
 STALL_NS: Final = 2_500 * MS
@@ -58,6 +62,8 @@ def setting(
         limits = small_limits(
             random.choice((12, 40, 120)), random.choice((64, 700)), random.choice((0, 3, 30))
         )
+    digest_entries = max(DIGEST_ENTRIES_MIN, DIGEST_ENTRIES_PER_VOTER * nodes)
+    limits = replace(limits, digest_entries=digest_entries)
     far = topology is Topology.THREE_REGIONS
     # Timeouts spread with the number of voters, or they would split their votes for ever.
     scale = (4 if far else 1) * (1 + nodes // 20)

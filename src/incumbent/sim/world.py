@@ -266,6 +266,8 @@ class World:
             self._serves(voter)
         if self.trace is not None:
             self.trace.advanced(voter, before, applied)
+        if (report := applied.digest) is not None:
+            self.ask(lambda number: lambda node, now_ns: node.submit(number, report, now_ns), _nobody)
         self.answered(applied)
 
     def answered(self, applied: Applied) -> None:
