@@ -22,8 +22,10 @@ from incumbent.kv.api import KeyValue, Result
 FORMAT: Final = 1
 """Goes into every digest, so that two versions that see the state differently never seem to agree."""
 DIGEST_BYTES: Final = 16
-TOUCHED_MAX: Final = 65_536
-"""So many items at most wait to be hashed; then they are, whoever asks for a digest or not."""
+TOUCHED_MAX: Final = 4_096
+TOUCHED_BYTES_MAX: Final = 1024 * 1024
+"""So many items, or bytes of them, at most wait to be hashed; then they are, whoever asks for a digest or not: a leader that
+hashed much at once would send no heartbeat meanwhile."""
 _MODULUS: Final = 1 << (8 * DIGEST_BYTES)
 _encoder: Final = msgspec.msgpack.Encoder()
 
@@ -53,16 +55,19 @@ class StateDigest:
         self._content = content
         self._hashes: dict[Item, int] = {}  # of every item that is in the sum
         self._sum = 0
+        self._bytes = 0
 
-    def touch(self, item: Item) -> None:
-        """This item may have changed."""
+    def touch(self, item: Item, size: int = 0) -> None:
+        """This item may have changed; about so many bytes are to be hashed then."""
         self.touched.add(item)
-        if len(self.touched) > TOUCHED_MAX:
+        self._bytes += size
+        if len(self.touched) > TOUCHED_MAX or self._bytes > TOUCHED_BYTES_MAX:
             self._fold()
 
     def begin(self, hashes: dict[Item, int]) -> None:
         """The state is another one now; these are the hashes of all its items."""
         self.touched.clear()
+        self._bytes = 0
         self._hashes = hashes
         self._sum = sum(hashes.values()) % _MODULUS
 
@@ -81,3 +86,4 @@ class StateDigest:
                 self._sum += new
         self._sum %= _MODULUS
         self.touched.clear()
+        self._bytes = 0

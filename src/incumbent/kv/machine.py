@@ -222,7 +222,7 @@ class Machine:
             self._detach(old)
             new = KeyValue(put.key, put.value, old.create_revision, revision, old.version + 1, put.lease)
         self._values[put.key] = new
-        self._digest.touch(put.key)
+        self._digest.touch(put.key, len(put.value))
         if put.lease != NO_LEASE:
             self._leases[put.lease].keys[put.key] = None
         self._pending.append(Change(revision, put.key, put.value, new.create_revision))

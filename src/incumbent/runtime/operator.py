@@ -193,13 +193,23 @@ class Operator:
         return dict(zip(reports, taken, strict=True))
 
     async def _anyone(self) -> Report:
+        """Of the endpoints that answer, the first that knows a leader, or else is in a cluster: one that was just wiped, or is cut
+        off, may be among them."""
         trouble: IncumbentError = EngineUnavailable("no endpoint was given")
+        best: Report | None = None
         for address in self.endpoints:
             try:
-                return await self.inspect(address)
+                report = await self.inspect(address)
             except IncumbentError as error:
                 trouble = error
-        raise trouble
+                continue
+            if report.get("leader") is not None:
+                return report
+            if best is None or report["formed"] > best["formed"]:
+                best = report
+        if best is None:
+            raise trouble
+        return best
 
     async def of_leader(self, verb: Verb) -> Told:
         """Have the leader take up `verb`, following redirects and waiting for who is not ready yet, until the deadline."""

@@ -31,6 +31,9 @@ _WHAT_TO_DO: Final = {
     errno.EROFS: "the file system is read-only: look why (dmesg), mount it for writing, then start this process again",
 }
 
+FORGOTTEN_AT_ONCE_MAX: Final = 1
+"""Segments deleted with one write. A file system takes long to delete a gigabyte, and the next write waits."""
+
 
 def log_exists(data_dir: Path) -> bool:
     return any((data_dir / DIRECTORY).glob("*" + SUFFIX))
@@ -81,8 +84,9 @@ class RaftLog:
             return
         try:
             self._append([records.encode(self._to_stored(record)) for record in batch])
-            if any(record.snapshot is not None for record in batch):
-                self._forget()
+            if self._meta is not None and any(record.snapshot is not None for record in batch):
+                self._snapshots.keep_only(self._meta.index)
+            self._forget(FORGOTTEN_AT_ONCE_MAX)
         except OSError as error:
             raise self._fail("writing the log", error) from error
 
@@ -120,8 +124,8 @@ class RaftLog:
         if record.snapshot is None:
             return records.to_stored(record, None, None)
         meta = self._keep(record.snapshot)
-        older = takewhile(lambda segment: segment.top <= meta.index, self._segments[:-1])
-        return records.to_stored(record, meta, self._oldest + len(list(older)))
+        older = list(takewhile(lambda segment: segment.top <= meta.index, self._segments[:-1]))
+        return records.to_stored(record, meta, older[-1].number + 1 if older else self._oldest)
 
     def _keep(self, snapshot: Snapshot) -> SnapshotMeta:
         """Make a snapshot's state durable, if it is not yet, before the log names it."""
@@ -154,16 +158,14 @@ class RaftLog:
         full.seal()
         full.close()
 
-    def _forget(self) -> None:
-        """The log says what is not needed any more: delete it."""
-        gone = [segment for segment in self._segments if segment.number < self._oldest]
+    def _forget(self, segments_max: int) -> None:
+        """The log says what is not needed any more: delete it, the oldest first, and the rest another time."""
+        gone = [segment for segment in self._segments if segment.number < self._oldest][:segments_max]
         for segment in gone:
             segment.path.unlink()
         if gone:
             files.fsync_directory(self._directory)
             del self._segments[: len(gone)]
-        if self._meta is not None:
-            self._snapshots.keep_only(self._meta.index)
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
@@ -187,7 +189,9 @@ class RaftLog:
         self._hard_state, self._meta, self._oldest = effect.hard_state, effect.meta, effect.oldest
         if effect.meta is not None:
             self.snapshot = self._open_snapshot(effect.meta)
-        self._forget()
+        self._forget(len(self._segments))
+        if effect.meta is not None:
+            self._snapshots.keep_only(effect.meta.index)
         return Saved(effect.hard_state, effect.entries, self.snapshot)
 
     def _read(self, run: list[Path]) -> Effect:
