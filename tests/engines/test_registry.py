@@ -128,4 +128,6 @@ def test_importing_the_registry_imports_no_engine() -> None:
         "or m.startswith('incumbent.engines.')]))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert set(json.loads(out)) == {f"incumbent.engines.{m}" for m in ("api", "url", "registry")}
+    assert set(json.loads(out)) == {
+        f"incumbent.engines.{m}" for m in ("api", "examination", "url", "registry")
+    }

@@ -11,10 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import fields
 from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
 from typing import Final, cast
 from urllib.parse import urlencode
 
 from incumbent.engines.api import Ender, Engine, Guarantees
+from incumbent.engines.examination import Examination
 from incumbent.engines.url import scheme_of
 from incumbent.errors import InvalidInput, Unsupported
 
@@ -58,9 +61,33 @@ def ender(url_or_scheme: str) -> Ender:
     return cast(Ender, import_module(f"{module}.ender").make_ender())
 
 
+async def examine(url: str) -> Examination:
+    """What the engine's own `doctor` module knows of the server behind `url`.
+
+    Raises InvalidInput, EngineUnavailable, and Unsupported when the engine has none.
+    """
+    return cast(Examination, await _part(url, "doctor").examine(url))
+
+
+async def bump(url: str) -> int:
+    """Raise the incarnation of the engine behind `url`, so that tokens from now on are above all that were ever issued there.
+
+    Returns the new one. Raises InvalidInput, EngineUnavailable, OutcomeUnknown, and Unsupported when the engine does not need it.
+    """
+    return cast(int, await _part(url, "operator").bump(url))
+
+
 def known_schemes() -> list[str]:
     """The schemes that `connect` takes, ours and the registered ones."""
     return sorted({*BUILT_IN, *_registered()})
+
+
+def _part(url: str, part: str) -> ModuleType:
+    """A module that an engine may have. Raises Unsupported when it does not."""
+    module, _ = _find(scheme_of(url))
+    if find_spec(f"{module}.{part}") is None:
+        raise Unsupported(f"{scheme_of(url)}:// has no {part}")
+    return import_module(f"{module}.{part}")
 
 
 def _find(scheme: str) -> tuple[str, str]:
