@@ -44,7 +44,7 @@ entry, and leaves the joint membership.
     650 ms  c  append(2 after 3/2: 4/2[voters b c], commit 3) from b: durable 4/2[voters b c];
                  → append_reply(2 has 4) to b; applies 2 3
     650 ms  b  append_reply(2 has 4) from c: → heartbeat(2 commit 4) to c; applies 4
-    650 ms  c  heartbeat(2 commit 4) from b: → heartbeat_reply(2) to b; applies 4
+    650 ms  c  heartbeat(2 commit 4) from b: applies 4
 > show
   a: down; on disk: term 1 vote a; log: 1 1
   b: leader in 2, serving; log: 1 1 2 2; commit 4; voters b c

@@ -19,4 +19,4 @@ P51, Raft section 5.3. What a leader counts as held by a quorum is on the disks 
     300 ms  b  the disk answers: durable 2/1"x"; → append_reply(1 has 2) to a
 > settle
     300 ms  a  append_reply(1 has 2) from b: → heartbeat(1 commit 2) to b; applies 2"x"
-    300 ms  b  heartbeat(1 commit 2) from a: → heartbeat_reply(1) to a; applies 2"x"
+    300 ms  b  heartbeat(1 commit 2) from a: applies 2"x"

@@ -24,7 +24,7 @@ retries for ever nor counts c's copies again in this term. It says so, for the o
 > settle
     300 ms  b  append(1 after 3/1: 4/1"z", commit 3) from a: durable 4/1"z"; → append_reply(1 has 4) to a
     300 ms  a  append_reply(1 has 4) from b: → heartbeat(1 commit 4) to b; applies 4"z"
-    300 ms  b  heartbeat(1 commit 4) from a: → heartbeat_reply(1) to a; applies 4"z"
+    300 ms  b  heartbeat(1 commit 4) from a: applies 4"z"
 > propose a "last"
     300 ms  a  propose #4 "last": → append(1 after 4/1: 5/1"last", commit 4) to b; durable 5/1"last";
                  #4 placed at 5/1

@@ -19,7 +19,7 @@ Raft section 7. c is sent a snapshot and does not answer. Meanwhile a and b comm
 > settle
     350 ms  b  append(1 after 2/1: 3/1"y", commit 2) from a: durable 3/1"y"; → append_reply(1 has 3) to a
     350 ms  a  append_reply(1 has 3) from b: → heartbeat(1 commit 3) to b; applies 3"y"
-    350 ms  b  heartbeat(1 commit 3) from a: → heartbeat_reply(1) to a; applies 3"y"
+    350 ms  b  heartbeat(1 commit 3) from a: applies 3"y"
 > show
   a: leader in 1, serving; log from 3: 1; commit 3
   b: follower in 1 of a; log: 1 1 1; commit 3

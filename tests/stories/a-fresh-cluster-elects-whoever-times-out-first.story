@@ -35,8 +35,8 @@ The first answer is enough: with its own vote that makes two of three.
     300 ms  a  append_reply(1 has 1) from b: serving start=1; → heartbeat(1 commit 1) to b; applies 1;
                  now leader in 1, serving
     300 ms  a  append_reply(1 has 1) from c: → heartbeat(1 commit 1) to c
-    300 ms  b  heartbeat(1 commit 1) from a: → heartbeat_reply(1) to a; applies 1
-    300 ms  c  heartbeat(1 commit 1) from a: → heartbeat_reply(1) to a; applies 1
+    300 ms  b  heartbeat(1 commit 1) from a: applies 1
+    300 ms  c  heartbeat(1 commit 1) from a: applies 1
 > show
   a: leader in 1, serving; log: 1; commit 1
   b: follower in 1 of a; log: 1; commit 1

@@ -29,7 +29,7 @@ and ask in the order of their ranks, which a had told them: so that one of them 
     350 ms  c  append(2 after 1/1: 2/2, commit 1) from b: durable 2/2; → append_reply(2 has 2) to b
     350 ms  b  append_reply(2 has 2) from c: serving start=2; → heartbeat(2 commit 2) to c; applies 2;
                  now leader in 2, serving
-    350 ms  c  heartbeat(2 commit 2) from b: → heartbeat_reply(2) to b; applies 2
+    350 ms  c  heartbeat(2 commit 2) from b: applies 2
 > show
   a: down; on disk: term 1 vote a; log: 1
   b: leader in 2, serving; log: 1 2; commit 2

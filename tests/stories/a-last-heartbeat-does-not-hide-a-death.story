@@ -37,7 +37,7 @@ keeps its doubt: it does not wait for an election timeout again.
     500 ms  c  append(2 after 1/1: 2/2, commit 1) from b: durable 2/2; → append_reply(2 has 2) to b
     500 ms  b  append_reply(2 has 2) from c: serving start=2; → heartbeat(2 commit 2) to c; applies 2;
                  now leader in 2, serving
-    500 ms  c  heartbeat(2 commit 2) from b: → heartbeat_reply(2) to b; applies 2
+    500 ms  c  heartbeat(2 commit 2) from b: applies 2
 > show
   a: down; on disk: term 1 vote a; log: 1
   b: leader in 2, serving; log: 1 2; commit 2

@@ -20,12 +20,12 @@ keeps everything, and acknowledges what the append was about.
     300 ms  a  append_reply(1 has 2) from c: → heartbeat(1 commit 2) to c; applies 2"x"
     300 ms  a  append_reply(1 no 2, try 2) from b: → append(1 after 1/1: 2/1"x" 3/1"y", commit 2) to b
     300 ms  a  append_reply(1 has 3) from c: → heartbeat(1 commit 3) to c; applies 3"y"
-    300 ms  c  heartbeat(1 commit 2) from a: → heartbeat_reply(1) to a; applies 2"x"
+    300 ms  c  heartbeat(1 commit 2) from a: applies 2"x"
     300 ms  b  append(1 after 1/1: 2/1"x" 3/1"y", commit 2) from a: durable 2/1"x" 3/1"y";
                  → append_reply(1 has 3) to a; applies 2"x"
-    300 ms  c  heartbeat(1 commit 3) from a: → heartbeat_reply(1) to a; applies 3"y"
+    300 ms  c  heartbeat(1 commit 3) from a: applies 3"y"
     300 ms  a  append_reply(1 has 3) from b: → heartbeat(1 commit 3) to b
-    300 ms  b  heartbeat(1 commit 3) from a: → heartbeat_reply(1) to a; applies 3"y"
+    300 ms  b  heartbeat(1 commit 3) from a: applies 3"y"
 > show messages
   a→b append(1 after 1/1: 2/1"x", commit 1) (held)
 > deliver a->b append

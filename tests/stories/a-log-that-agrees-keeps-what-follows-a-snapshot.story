@@ -19,8 +19,8 @@ throws nothing away: its log agrees with the snapshot, so only the commit index 
   b: follower in 1 of a; log: 1 1 1; commit 1
   c: follower in 1 of a; log: 1 1 1; commit 1
 > run 50ms
-    300 ms  c  heartbeat(1 commit 2) from a: → heartbeat_reply(1) to a; applies 2"x"
-    300 ms  c  heartbeat(1 commit 3) from a: → heartbeat_reply(1) to a; applies 3"y"
+    300 ms  c  heartbeat(1 commit 2) from a: applies 2"x"
+    300 ms  c  heartbeat(1 commit 3) from a: applies 3"y"
     350 ms  a  heartbeat_reply(1) from b: snapshot_sent to=b at=2 bytes=7;
                  → install_snapshot(1 2/1 bytes 0..7 of 7) to b
     350 ms  b  install_snapshot(1 2/1 bytes 0..7 of 7) from a: snapshot_kept_suffix at=2;

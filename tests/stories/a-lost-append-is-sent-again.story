@@ -12,7 +12,7 @@ for a heartbeat interval is taken for lost.
 > settle
     300 ms  c  append(1 after 1/1: 2/1"x", commit 1) from a: durable 2/1"x"; → append_reply(1 has 2) to a
     300 ms  a  append_reply(1 has 2) from c: → heartbeat(1 commit 2) to c; applies 2"x"
-    300 ms  c  heartbeat(1 commit 2) from a: → heartbeat_reply(1) to a; applies 2"x"
+    300 ms  c  heartbeat(1 commit 2) from a: applies 2"x"
 > show
   a: leader in 1, serving; log: 1 1; commit 2
   b: follower in 1 of a; log: 1; commit 1

@@ -26,8 +26,8 @@ a: the leader itself asked for this.
     300 ms  c  append_reply(2 has 2) from a: serving start=2; → heartbeat(2 commit 2) to a; applies 2;
                  now leader in 2, serving
     300 ms  c  append_reply(2 has 2) from b: → heartbeat(2 commit 2) to b
-    300 ms  a  heartbeat(2 commit 2) from c: → heartbeat_reply(2) to c; applies 2
-    300 ms  b  heartbeat(2 commit 2) from c: → heartbeat_reply(2) to c; applies 2
+    300 ms  a  heartbeat(2 commit 2) from c: applies 2
+    300 ms  b  heartbeat(2 commit 2) from c: applies 2
 > show
   a: follower in 2 of c; log: 1 2; commit 2
   b: follower in 2 of c; log: 1 2; commit 2

@@ -27,8 +27,8 @@ first, is sent everything, and counts for nothing until it is asked for as a vot
     300 ms  a  append_reply(1 has 2) from c: → heartbeat(1 commit 2) to c
     300 ms  a  append_reply(1 no 1, try 1) from d:
                  → append(1 after 0/0: 1/1 2/1[voters a b c, learners d], commit 2) to d
-    300 ms  b  heartbeat(1 commit 2) from a: → heartbeat_reply(1) to a; applies 2
-    300 ms  c  heartbeat(1 commit 2) from a: → heartbeat_reply(1) to a; applies 2
+    300 ms  b  heartbeat(1 commit 2) from a: applies 2
+    300 ms  c  heartbeat(1 commit 2) from a: applies 2
     300 ms  d  append(1 after 0/0: 1/1 2/1[voters a b c, learners d], commit 2) from a:
                  durable 1/1 2/1[voters a b c, learners d]; → append_reply(1 has 2) to a; applies 1 2
     300 ms  a  append_reply(1 has 2) from d

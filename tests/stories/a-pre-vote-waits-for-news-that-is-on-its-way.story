@@ -33,4 +33,4 @@ round; c parks the question for a moment, and the news comes.
     355 ms  c  append(2 after 1/1: 2/2, commit 1) from b: durable 2/2; → append_reply(2 has 2) to b
     355 ms  b  append_reply(2 has 2) from c: serving start=2; → heartbeat(2 commit 2) to c; applies 2;
                  now leader in 2, serving
-    355 ms  c  heartbeat(2 commit 2) from b: → heartbeat_reply(2) to b; applies 2
+    355 ms  c  heartbeat(2 commit 2) from b: applies 2

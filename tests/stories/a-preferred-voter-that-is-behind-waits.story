@@ -13,7 +13,7 @@ hands leadership to who could not win: c is asked once it has everything.
 > settle
    1299 ms  b  append(1 after 1/1: 2/1"x", commit 1) from a: durable 2/1"x"; → append_reply(1 has 2) to a
    1299 ms  a  append_reply(1 has 2) from b: → heartbeat(1 commit 2) to b; applies 2"x"
-   1299 ms  b  heartbeat(1 commit 2) from a: → heartbeat_reply(1) to a; applies 2"x"
+   1299 ms  b  heartbeat(1 commit 2) from a: applies 2"x"
 > wait 1ms
 > deliver a->c append
    1300 ms  c  append(1 after 1/1: 2/1"x", commit 1) from a: durable 2/1"x"; → append_reply(1 has 2) to a

@@ -35,7 +35,7 @@ is committed. It asks the one who has most to take over, so that nobody has to w
     300 ms  c  append(2 after 3/1: 4/2, commit 2) from b: durable 4/2; → append_reply(2 has 4) to b
     300 ms  b  append_reply(2 has 4) from c: serving start=4; → heartbeat(2 commit 4) to c; applies 3 4;
                  now leader in 2, serving
-    300 ms  c  heartbeat(2 commit 4) from b: → heartbeat_reply(2) to b; applies 3 4
+    300 ms  c  heartbeat(2 commit 4) from b: applies 3 4
 > show
   a: follower in 1; log: 1 1 1; commit 3; voters b c
   b: leader in 2, serving; log: 1 1 1 2; commit 4; voters b c

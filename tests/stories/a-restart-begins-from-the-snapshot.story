@@ -17,8 +17,8 @@ the others in its log.
     300 ms  c  append(1 after 3/1: 4/1"z", commit 3) from a: durable 4/1"z"; → append_reply(1 has 4) to a
     300 ms  a  append_reply(1 has 4) from b: → heartbeat(1 commit 4) to b; applies 4"z"
     300 ms  a  append_reply(1 has 4) from c: → heartbeat(1 commit 4) to c
-    300 ms  b  heartbeat(1 commit 4) from a: → heartbeat_reply(1) to a; applies 4"z"
-    300 ms  c  heartbeat(1 commit 4) from a: → heartbeat_reply(1) to a; applies 4"z"
+    300 ms  b  heartbeat(1 commit 4) from a: applies 4"z"
+    300 ms  c  heartbeat(1 commit 4) from a: applies 4"z"
 > crash a
     300 ms  a  crashes
 > show

@@ -20,8 +20,8 @@ P56. c's disk takes its time. Everybody else commits and goes on; c catches up w
     300 ms  a  append_reply(1 has 2) from c
     300 ms  a  append_reply(1 has 3) from c: → heartbeat(1 commit 3) to c
     300 ms  a  append_reply(1 has 4) from c: → heartbeat(1 commit 4) to c
-    300 ms  c  heartbeat(1 commit 3) from a: → heartbeat_reply(1) to a; applies 3"y"
-    300 ms  c  heartbeat(1 commit 4) from a: → heartbeat_reply(1) to a; applies 4"z"
+    300 ms  c  heartbeat(1 commit 3) from a: applies 3"y"
+    300 ms  c  heartbeat(1 commit 4) from a: applies 4"z"
 > show
   a: leader in 1, serving; log: 1 1 1 1; commit 4
   b: follower in 1 of a; log: 1 1 1 1; commit 4

@@ -21,8 +21,8 @@ speaks of the past: c has lost nothing.
     300 ms  b  append(1 after 2/1: 3/1"y", commit 1) from a: durable 3/1"y"; → append_reply(1 has 3) to a
     300 ms  a  append_reply(1 has 2) from b: → heartbeat(1 commit 2) to b; applies 2"x"
     300 ms  a  append_reply(1 has 3) from b: → heartbeat(1 commit 3) to b; applies 3"y"
-    300 ms  b  heartbeat(1 commit 2) from a: → heartbeat_reply(1) to a; applies 2"x"
-    300 ms  b  heartbeat(1 commit 3) from a: → heartbeat_reply(1) to a; applies 3"y"
+    300 ms  b  heartbeat(1 commit 2) from a: applies 2"x"
+    300 ms  b  heartbeat(1 commit 3) from a: applies 3"y"
     350 ms  a  heartbeat_reply(1) from c: → append(1 after 1/1: 2/1"x" 3/1"y", commit 3) to c
     350 ms  c  append(1 after 1/1: 2/1"x" 3/1"y", commit 3) from a: durable 2/1"x" 3/1"y";
                  → append_reply(1 has 3) to a; applies 2"x" 3"y"

@@ -12,7 +12,7 @@ asks it to take over.
 > settle
     300 ms  b  append(1 after 1/1: 2/1"x", commit 1) from a: durable 2/1"x"; → append_reply(1 has 2) to a
     300 ms  a  append_reply(1 has 2) from b: → heartbeat(1 commit 2) to b; applies 2"x"
-    300 ms  b  heartbeat(1 commit 2) from a: → heartbeat_reply(1) to a; applies 2"x"
+    300 ms  b  heartbeat(1 commit 2) from a: applies 2"x"
 > transfer a to c
     300 ms  a  transfer #2 to c: transfer_started to=c
 > propose a "y"

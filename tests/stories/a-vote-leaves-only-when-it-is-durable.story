@@ -34,4 +34,4 @@ b has decided, and its disk has not: nothing leaves.
     300 ms  b  append(1 after 0/0: 1/1, commit 0) from a: durable 1/1; → append_reply(1 has 1) to a
     300 ms  a  append_reply(1 has 1) from b: serving start=1; → heartbeat(1 commit 1) to b; applies 1;
                  now leader in 1, serving
-    300 ms  b  heartbeat(1 commit 1) from a: → heartbeat_reply(1) to a; applies 1
+    300 ms  b  heartbeat(1 commit 1) from a: applies 1

@@ -24,8 +24,8 @@ learner at one time.
                  durable 3/1[voters a b, learners c]; → append_reply(1 has 3) to a; applies 2
     300 ms  a  append_reply(1 has 3) from b: → heartbeat(1 commit 3) to b; applies 3
     300 ms  a  append_reply(1 has 3) from c: → heartbeat(1 commit 3) to c
-    300 ms  b  heartbeat(1 commit 3) from a: → heartbeat_reply(1) to a; applies 3
-    300 ms  c  heartbeat(1 commit 3) from a: → heartbeat_reply(1) to a; applies 3
+    300 ms  b  heartbeat(1 commit 3) from a: applies 3
+    300 ms  c  heartbeat(1 commit 3) from a: applies 3
 > show
   a: leader in 1, serving; log: 1 1 1; commit 3; voters a b, learners c
   b: follower in 1 of a; log: 1 1 1; commit 3; voters a b, learners c

@@ -30,8 +30,8 @@ P43, dissertation 3.10. c should lead. a yields once c has everything and a has 
    1300 ms  c  append_reply(2 has 2) from a: serving start=2; → heartbeat(2 commit 2) to a; applies 2;
                  now leader in 2, serving
    1300 ms  c  append_reply(2 has 2) from b: → heartbeat(2 commit 2) to b
-   1300 ms  a  heartbeat(2 commit 2) from c: → heartbeat_reply(2) to c; applies 2
-   1300 ms  b  heartbeat(2 commit 2) from c: → heartbeat_reply(2) to c; applies 2
+   1300 ms  a  heartbeat(2 commit 2) from c: applies 2
+   1300 ms  b  heartbeat(2 commit 2) from c: applies 2
 > quietly run 3s
 > show
   a: follower in 2 of c; log: 1 2; commit 2

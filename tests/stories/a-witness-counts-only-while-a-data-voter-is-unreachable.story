@@ -20,7 +20,7 @@ what is committed; once b has not been heard for an election timeout, w is told 
                  durable term 1 vote a
     600 ms  w  append(1 after 1/1: 2/1, commit 1) from a: durable 2/1; → append_reply(1 has 2) to a
     600 ms  a  append_reply(1 has 2) from w: → heartbeat(1 commit 2) to w; applies 2"x"
-    600 ms  w  heartbeat(1 commit 2) from a: → heartbeat_reply(1) to a; applies 2
+    600 ms  w  heartbeat(1 commit 2) from a: applies 2
     650 ms  b  alarm: campaign_timeout last=1; → pre_vote(2 last 1/1) to a (cut off) w (cut off);
                  now pre_candidate in 1
 > show

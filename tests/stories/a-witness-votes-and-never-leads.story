@@ -12,7 +12,7 @@ itself.
     300 ms  b  append(1 after 1/1: 2/1"x", commit 1) from a: durable 2/1"x"; → append_reply(1 has 2) to a
     300 ms  a  append_reply(1 has 2) from b: → heartbeat(1 commit 2) to b;
                  → append(1 after 1/1: 2/1, commit 2) to w; applies 2"x"
-    300 ms  b  heartbeat(1 commit 2) from a: → heartbeat_reply(1) to a; applies 2"x"
+    300 ms  b  heartbeat(1 commit 2) from a: applies 2"x"
     300 ms  w  append(1 after 1/1: 2/1, commit 2) from a: durable 2/1; → append_reply(1 has 2) to a;
                  applies 2
     300 ms  a  append_reply(1 has 2) from w

@@ -25,7 +25,7 @@ nothing for an election timeout writes what is there already.
     950 ms  c  append(2 after 1/1: 2/2, commit 1) from b: durable 2/2; → append_reply(2 has 2) to b
     950 ms  b  append_reply(2 has 2) from c: serving start=2; → heartbeat(2 commit 2) to c; applies 2;
                  now leader in 2, serving
-    950 ms  c  heartbeat(2 commit 2) from b: → heartbeat_reply(2) to b; applies 2
+    950 ms  c  heartbeat(2 commit 2) from b: applies 2
 > show
   a: follower in 2 of b; log: 1 2; commit 1; durable to 1
   b: leader in 2, serving; log: 1 2; commit 2

@@ -37,8 +37,8 @@ c and d have refused what they cannot place, and are sent the entry of term 2, o
     350 ms  b  append_reply(4 has 3) from c: commit_waits_for_own_term index=2
     350 ms  b  append_reply(4 has 3) from d: serving start=3; → heartbeat(4 commit 3) to c d;
                  applies 1"old" 2"old" 3; now leader in 4, serving
-    350 ms  c  heartbeat(4 commit 3) from b: → heartbeat_reply(4) to b; applies 1"old" 2"old" 3
-    350 ms  d  heartbeat(4 commit 3) from b: → heartbeat_reply(4) to b; applies 1"old" 2"old" 3
+    350 ms  c  heartbeat(4 commit 3) from b: applies 1"old" 2"old" 3
+    350 ms  d  heartbeat(4 commit 3) from b: applies 1"old" 2"old" 3
 > show
   a: follower in 3; log: 1 2; commit 0
   b: leader in 4, serving; log: 1 2 4; commit 3

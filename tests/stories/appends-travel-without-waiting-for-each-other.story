@@ -26,6 +26,6 @@ here there are two.
 > settle
     300 ms  b  append(1 after 3/1: 4/1"w" 5/1"x", commit 2) from a: durable 4/1"w" 5/1"x";
                  → append_reply(1 has 5) to a; applies 2"u"
-    300 ms  b  heartbeat(1 commit 3) from a: → heartbeat_reply(1) to a; applies 3"v"
+    300 ms  b  heartbeat(1 commit 3) from a: applies 3"v"
     300 ms  a  append_reply(1 has 5) from b: → heartbeat(1 commit 5) to b; applies 4"w" 5"x"
-    300 ms  b  heartbeat(1 commit 5) from a: → heartbeat_reply(1) to a; applies 4"w" 5"x"
+    300 ms  b  heartbeat(1 commit 5) from a: applies 4"w" 5"x"

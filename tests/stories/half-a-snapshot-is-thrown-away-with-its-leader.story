@@ -43,7 +43,7 @@ durable.
                  → append_reply(2 has 3) to b; applies 2"x"
     650 ms  b  append_reply(2 has 3) from c: serving start=3; → heartbeat(2 commit 3) to c; applies 3;
                  now leader in 2, serving
-    650 ms  c  heartbeat(2 commit 3) from b: → heartbeat_reply(2) to b; applies 3
+    650 ms  c  heartbeat(2 commit 3) from b: applies 3
 > show
   a: down; on disk: term 1 vote a; log from 3: empty
   b: leader in 2, serving; log: 1 1 2; commit 3

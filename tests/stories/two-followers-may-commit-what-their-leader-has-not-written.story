@@ -17,5 +17,5 @@ it, and does not lose it when it crashes.
     300 ms  a  the disk answers: durable 2/1"x"; #1 placed at 2/1; → heartbeat(1 commit 2) to b c;
                  applies 2"x"
 > settle
-    300 ms  b  heartbeat(1 commit 2) from a: → heartbeat_reply(1) to a; applies 2"x"
-    300 ms  c  heartbeat(1 commit 2) from a: → heartbeat_reply(1) to a; applies 2"x"
+    300 ms  b  heartbeat(1 commit 2) from a: applies 2"x"
+    300 ms  c  heartbeat(1 commit 2) from a: applies 2"x"

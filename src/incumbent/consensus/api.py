@@ -264,6 +264,13 @@ class ReplicaLimits:
     promotion_lag_max: int = 512  # a learner this close behind may become a voter
 
 
+class Urgent(NamedTuple):
+    """What a write does not hold up. Reads are served as those of a Ready are: once their index is applied."""
+
+    now: Sequence[Envelope]
+    reads: Sequence[ReadReady]
+
+
 class Standing(NamedTuple):
     """What predicates look at after every step: cheap, and equal when nothing of it changed."""
 
@@ -315,9 +322,10 @@ class Replica(Protocol):
         """Take everything that is to be done; None while one is outstanding or nothing is to be done."""
         ...
 
-    def urgent(self) -> Sequence[Envelope]:
-        """What may leave while a Ready is outstanding, because it is true whatever the disk does: heartbeats and their answers,
-        appends, pre-votes. Ask after every step that falls into a write, or a long write looks like a death."""
+    def urgent(self) -> Urgent:
+        """What need not wait while a Ready is outstanding, because it is true whatever the disk does: heartbeats and their answers,
+        appends, pre-votes; and reads that were confirmed. Ask after every step that falls into a write, or a long write looks like
+        a death."""
         ...
 
     def advance(self, stored: Snapshot | None = None) -> None:

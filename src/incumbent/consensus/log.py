@@ -76,7 +76,8 @@ class Log:
     def append(self, entries: Sequence[Entry]) -> None:
         """Put new entries at the end."""
         for entry in entries:
-            invariant(entry.index == self.last_index + 1, "appends leave no gap", last=self.last_index)
+            if entry.index != self.last_index + 1:
+                invariant(False, "appends leave no gap", last=self.last_index)
             self._entries.append(entry)
             self.last_index = entry.index
 

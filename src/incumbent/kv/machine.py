@@ -54,6 +54,7 @@ HISTORY_BYTES_MAX: Final = 64 * 1024 * 1024
 ANSWERS_MAX: Final = 1024
 """Answers kept for one session's commands; beyond that the oldest count as settled."""
 FIRST_REVISION: Final = Revision(1)
+NOTHING_FOUND: Final = OperationResult()
 
 
 class Outcome(NamedTuple):
@@ -99,10 +100,7 @@ class Machine:
         """Apply the log entry at `index`, which the leader of `term` proposed."""
         if isinstance(command, Once):
             return self._once(command, index, term)
-        invariant(
-            index > self.applied, "entries are applied once and in order", index=index, applied=self.applied
-        )
-        self.applied = index
+        self._advance(index)
         match command:
             case Put() | DeleteRange():
                 code, succeeded, results = self._branch((command,), succeeded=True)
@@ -163,9 +161,11 @@ class Machine:
 
     def skip(self, index: Index) -> None:
         """An entry without a command (a leader's no-op) was applied."""
-        invariant(
-            index > self.applied, "entries are applied once and in order", index=index, applied=self.applied
-        )
+        self._advance(index)
+
+    def _advance(self, index: Index) -> None:
+        if index <= self.applied:
+            invariant(False, "entries are applied once and in order", index=index, applied=self.applied)
         self.applied = index
 
     def query(self, query: Query) -> Result:
@@ -185,17 +185,16 @@ class Machine:
         self, operations: Sequence[Operation], *, succeeded: bool
     ) -> tuple[Code, bool, tuple[OperationResult, ...]]:
         """All of them or, when a lease is gone, none."""
-        if any(
-            isinstance(o, Put) and o.lease != NO_LEASE and o.lease not in self._leases for o in operations
-        ):
-            return Code.LEASE_NOT_FOUND, succeeded, ()
-        return Code.OK, succeeded, tuple(self._do(operation) for operation in operations)
+        for operation in operations:
+            if isinstance(operation, Put) and operation.lease and operation.lease not in self._leases:
+                return Code.LEASE_NOT_FOUND, succeeded, ()
+        return Code.OK, succeeded, tuple([self._do(operation) for operation in operations])
 
     def _do(self, operation: Operation) -> OperationResult:
         match operation:
             case Put():
                 self._put(operation)
-                return OperationResult()
+                return NOTHING_FOUND
             case DeleteRange(key, end):
                 gone = tuple(self._values[k] for k in self._keys(key, end))
                 for found in gone:
@@ -324,8 +323,9 @@ class Machine:
         return found
 
     def _remember(self, changes: Sequence[Change]) -> None:
-        self._history.extend(changes)
-        self._history_bytes += sum(map(_bytes_of, changes))
+        for change in changes:
+            self._history.append(change)
+            self._history_bytes += _bytes_of(change)
         while len(self._history) > self._history_changes_max or self._history_bytes > self._history_bytes_max:
             oldest = self._history.popleft()
             self._history_bytes -= _bytes_of(oldest)

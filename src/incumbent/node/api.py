@@ -62,6 +62,13 @@ class NodeReady(NamedTuple):
     install: bool  # the newest stored snapshot is to be loaded by then
 
 
+class NodeUrgent(NamedTuple):
+    """While a NodeReady is outstanding: send `now`; these requests have ended."""
+
+    now: Sequence[Envelope]
+    outcomes: Sequence[tuple[RequestId, Outcome]]
+
+
 class Applied(NamedTuple):
     """What advance() did."""
 

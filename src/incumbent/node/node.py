@@ -19,7 +19,6 @@ from incumbent.consensus.api import (
     Blob,
     Committed,
     DeadlinePassed,
-    Envelope,
     Leadership,
     Membership,
     MembershipChange,
@@ -67,6 +66,7 @@ from incumbent.node.api import (
     Done,
     NodeReady,
     NodeStatus,
+    NodeUrgent,
     Outcome,
     Refused,
     RefusedReason,
@@ -131,18 +131,7 @@ class _InFlight:
     rounds: dict[RequestId, list[_Renewal]] = field(default_factory=dict)  # by the round's own request
     confirmed: list[tuple[Index, list[_Renewal]]] = field(default_factory=list)  # until the index is applied
     logged: dict[RequestId, list[_Renewal]] = field(default_factory=dict)  # by the log entry's own request
-
-    def count(self) -> int:
-        return (
-            len(self.submitted)
-            + len(self.placed)
-            + len(self.reads)
-            + len(self.readable)
-            + len(self.renewals)
-            + sum(map(len, self.rounds.values()))
-            + sum(len(renewals) for _, renewals in self.confirmed)
-            + sum(map(len, self.logged.values()))
-        )
+    count: int = 0  # callers' requests that were taken and not answered: all of the above but the node's own
 
 
 NOTHING: Final = Ready()
@@ -205,6 +194,7 @@ class Node:
     def submit(self, request: RequestId, command: Command, now_ns: int) -> None:
         """Have a command applied on every node. Only a serving leader's own node expires and checkpoints leases: from
         anybody else that is INVALID."""
+        self._flight.count += 1
         if isinstance(command, LeaseExpire | LeaseCheckpoint):
             self._answer(request, Done(Result(Code.INVALID, self.machine.revision)))
             return
@@ -217,6 +207,7 @@ class Node:
 
     def read(self, request: RequestId, query: Query, now_ns: int, *, lease: LeaseId = NO_LEASE) -> None:
         """Answer a query linearizably. With `lease`, only while that lease is not expiring."""
+        self._flight.count += 1
         if self._has_room(request):
             self._flight.reads[request] = _Read(query, lease)
             self._replica.step(ReadRequested(request), now_ns)
@@ -224,18 +215,21 @@ class Node:
     def renew(self, request: RequestId, lease: LeaseId, now_ns: int) -> None:
         """Extend a lease to now + its ttl, once a quorum has confirmed that this node still leads. All renewals that come
         in before one ready() share one round, so they cost no log entry and no fsync."""
+        self._flight.count += 1
         if self._has_room(request):
             self._flight.renewals.append(_Renewal(request, lease, now_ns))
             self._leases.hold(lease)
 
     def change_membership(self, request: RequestId, change: MembershipChange, now_ns: int) -> None:
         """Change who votes. Done once the change is agreed on; it completes by itself."""
+        self._flight.count += 1
         if self._has_room(request):
             self._flight.submitted.add(request)
             self._replica.step(MembershipProposed(request, change), now_ns)
 
     def transfer(self, request: RequestId, to: NodeId, now_ns: int) -> None:
         """Hand leadership over. Done once `to` leads."""
+        self._flight.count += 1
         if self._has_room(request):
             self._flight.submitted.add(request)
             self._replica.step(TransferRequested(request, to), now_ns)
@@ -270,11 +264,12 @@ class Node:
         return self._replica.deadline_ns if lease_ns is None else min(self._replica.deadline_ns, lease_ns)
 
     def _has_room(self, request: RequestId) -> bool:
-        invariant(request >= 0, "callers' request ids are not negative", request=request)
+        if request < 0:
+            invariant(False, "callers' request ids are not negative", request=request)
         if self._digests.split is not None:
             self._answer(request, Refused(RefusedReason.DIVERGED))
             return False
-        if self._flight.count() < self._limits.requests_max:
+        if self._flight.count <= self._limits.requests_max:
             return True
         self._answer(request, Refused(RefusedReason.OVERLOADED))
         return False
@@ -282,6 +277,7 @@ class Node:
     def _answer(self, request: RequestId, outcome: Outcome) -> None:
         if self._digests.split is not None and isinstance(outcome, Done):
             outcome = Unknown()  # done here, and who knows what elsewhere
+        self._flight.count -= 1
         self._answers.append((request, outcome))
 
     # --- what is to be done --------------------------------------------------------------------------------------
@@ -299,6 +295,11 @@ class Node:
         self._outstanding = ready
         return NodeReady(ready.now, ready.record, ready.messages, ready.install is not None)
 
+    @property
+    def round_wanted(self) -> bool:
+        """Somebody reads or renews and is in no round yet, as far as can be told at no cost."""
+        return bool(self._flight.renewals or self._flight.reads)
+
     def _begin_round(self) -> None:
         """One round confirms all the renewals that came since the last."""
         if self._flight.renewals:
@@ -306,10 +307,17 @@ class Node:
             self._flight.rounds[own], self._flight.renewals = self._flight.renewals, []
             self._replica.step(ReadRequested(own), self._flight.rounds[own][-1].received_ns)
 
-    def urgent(self) -> Sequence[Envelope]:
-        """What may be sent at once while a NodeReady is outstanding."""
+    def urgent(self, now_ns: int) -> NodeUrgent:
+        """What need not wait while a NodeReady is outstanding: who reads, or renews a lease, waits for no write of others."""
         self._begin_round()
-        return self._replica.urgent()
+        urgent = self._replica.urgent()
+        for read in urgent.reads:
+            self._confirm(read)
+        # What it says of leadership is taken note of by advance; until then nothing is served that depends on it.
+        if self._outstanding is not None and self._outstanding.leadership is None:
+            self._serve(now_ns)
+        answers, self._answers = self._answers, []
+        return NodeUrgent(urgent.now, answers)
 
     def advance(self, now_ns: int, stored: Snapshot | None = None, loaded: Loaded | None = None) -> Applied:
         """The last NodeReady is durable and sent: apply, read, take note of leadership, answer. `stored`: the newest snapshot
@@ -372,7 +380,8 @@ class Node:
         if placed.request in self._expiries:
             del self._expiries[placed.request]
         else:
-            invariant(placed.index not in self._flight.placed, "a place is given once", placed=placed)
+            if placed.index in self._flight.placed:
+                invariant(False, "a place is given once", placed=placed)
             self._flight.submitted.discard(placed.request)
             self._flight.placed[placed.index] = (placed.request, placed.term)
 
@@ -534,7 +543,7 @@ class Node:
             self._replica.status(),
             self.machine.revision,
             leases,
-            self._flight.count(),
+            self._flight.count,
             self._digests.agreed,
             self._digests.split,
         )

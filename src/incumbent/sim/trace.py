@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 from incumbent.consensus.api import Envelope, Record, Standing
-from incumbent.ids import NodeId
-from incumbent.node.api import Applied
+from incumbent.ids import NodeId, RequestId
+from incumbent.node.api import Applied, Outcome
 from incumbent.sim.kernel import START_NS, Kernel
 from incumbent.sim.voter import Voter
 
@@ -59,5 +60,7 @@ class Trace:
         for note in applied.notes:
             facts = " ".join(f"{name}={value}" for name, value in note.facts.items())
             self._add(voter.me, f"{note.code} {facts}")
-        for request, outcome in applied.outcomes:
+
+    def answered(self, voter: Voter, outcomes: Sequence[tuple[RequestId, Outcome]]) -> None:
+        for request, outcome in outcomes:
             self._add(voter.me, f"answers {request}: {outcome}")

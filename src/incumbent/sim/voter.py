@@ -7,15 +7,15 @@ advance. A pause stops the process; its disk goes on.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Final, Protocol
 
 from incumbent.consensus.api import Envelope, Membership, Message, Record, Standing, Timing
 from incumbent.errors import invariant
-from incumbent.ids import NodeId
-from incumbent.node.api import Applied, NodeReady
+from incumbent.ids import NodeId, RequestId
+from incumbent.node.api import Applied, NodeReady, Outcome
 from incumbent.node.node import Limits, Node
 from incumbent.sim.disk import SimDisk
 from incumbent.sim.kernel import START_NS, Kernel
@@ -35,6 +35,7 @@ class Watcher(Protocol):
     def sending(self, voter: Voter, envelope: Envelope) -> None: ...
     def durable(self, voter: Voter, record: Record) -> None: ...
     def advanced(self, voter: Voter, applied: Applied) -> None: ...
+    def answered(self, voter: Voter, outcomes: Sequence[tuple[RequestId, Outcome]]) -> None: ...
 
 
 @dataclass(slots=True)
@@ -223,8 +224,10 @@ class Voter:
             else:
                 self._write(ready, ready.record)
         if self._busy:
-            for envelope in node.urgent():
+            urgent = node.urgent(now_ns)
+            for envelope in urgent.now:
                 self._host.send(self, envelope)
+            self._host.watcher.answered(self, urgent.outcomes)
         if self.node is node:
             self._set_alarm(node, now_ns)
 

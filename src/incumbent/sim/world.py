@@ -268,11 +268,13 @@ class World:
             self.trace.advanced(voter, before, applied)
         if (report := applied.digest) is not None:
             self.ask(lambda number: lambda node, now_ns: node.submit(number, report, now_ns), _nobody)
-        self.answered(applied)
+        self.answered(voter, applied.outcomes)
 
-    def answered(self, applied: Applied) -> None:
+    def answered(self, voter: Voter, outcomes: Sequence[tuple[RequestId, Outcome]]) -> None:
         """Who asked is told."""
-        for request, outcome in applied.outcomes:
+        if self.trace is not None:
+            self.trace.answered(voter, outcomes)
+        for request, outcome in outcomes:
             self.requests.ended(request, outcome)
 
     def _serves(self, voter: Voter) -> None:

@@ -72,7 +72,9 @@ class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag="h"):
     commit: _Index  # min(leader's commit, what is known to match): never past the follower's agreed prefix
     round: _Number  # read round: its reply proves that the sender led at or after the round's start
     rank: _Number = 0  # the receiver's place in the succession, should the sender's process be seen to die
-    sent_ns: _Number = 0  # on the sender's clock; comes back in the reply
+    sent_ns: _Number = (
+        0  # on the sender's clock; comes back in the reply. 0: it tells the commit index, and wants no reply
+    )
     round_trip_ns: _Number = 0  # what the sender measures, its worst voter with a margin; 0 = not known
 
 

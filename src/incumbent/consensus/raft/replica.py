@@ -6,14 +6,12 @@ replication.py, snapshots.py and transfer.py; role and membership change only in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from random import Random
 from typing import Final
 
 from incumbent.consensus.api import (
     Committed,
     DeadlinePassed,
-    Envelope,
     Event,
     Leadership,
     Membership,
@@ -33,6 +31,7 @@ from incumbent.consensus.api import (
     Status,
     Timing,
     TransferRequested,
+    Urgent,
 )
 from incumbent.consensus.raft import election, replication, snapshots, transfer
 from incumbent.consensus.raft import membership as changes
@@ -238,13 +237,14 @@ class Raft:
         )  # fmt: skip
         return self._outstanding
 
-    def urgent(self) -> Sequence[Envelope]:
-        state = self.state
+    def urgent(self) -> Urgent:
+        state, out = self.state, self.state.out
         if state.role is Role.LEADER:
             replication.begin_read_round(state)
             replication.replicate(state)
-        sent, state.out.now = state.out.now, []
-        return sent
+        urgent = Urgent(out.now, out.reads)
+        out.now, out.reads = [], []
+        return urgent
 
     def _record(self) -> Record | None:
         state = self.state

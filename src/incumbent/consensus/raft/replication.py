@@ -74,7 +74,7 @@ def replicate(state: State) -> None:
                 _send_append(state, peer, progress, last)
         if progress.commit_sent < commit and progress.commit_sent < progress.match:
             if due:
-                _send_heartbeat(state, peer, progress)
+                _tell_commit(state, peer, progress)
             else:
                 untold = True
     if not untold:
@@ -166,6 +166,12 @@ def _send_heartbeat(state: State, peer: NodeId, progress: Progress) -> None:
         peer,
         Heartbeat(state.term, commit, state.reads.number, progress.rank, state.now_ns, state.round_trip_ns),
     )
+
+
+def _tell_commit(state: State, peer: NodeId, progress: Progress) -> None:
+    """A heartbeat that nobody waits to see answered."""
+    commit = progress.commit_sent = min(state.commit, progress.match)
+    state.out.send_now(peer, Heartbeat(state.term, commit, 0, progress.rank, 0, state.round_trip_ns))
 
 
 def _send_append(state: State, peer: NodeId, progress: Progress, up_to: Index) -> None:
@@ -318,6 +324,8 @@ def on_heartbeat(state: State, sender: NodeId, message: Heartbeat) -> None:
     if message.round_trip_ns != state.round_trip_ns:
         state.round_trip_ns = message.round_trip_ns
         follow_round_trips(state)
+    if not message.sent_ns:
+        return
     reply = HeartbeatReply(state.term, message.round, message.sent_ns, state.priority)
     if state.durable.term == state.term:
         state.out.send_now(

@@ -52,10 +52,8 @@ class SimDisk(Executor):
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         done: Future[Any] = Future()
-        records = args[0] if args else ()  # persist(records), or close()
-        self._voter.write(
-            records[0] if records else None, partial(self._finish, done, partial(fn, *args, **kwargs))
-        )
+        record = args[0] if args else None  # the driver's write, or the storage's close
+        self._voter.write(record, partial(self._finish, done, partial(fn, *args, **kwargs)))
         return done
 
     def _finish(self, done: Future[Any], call: Callable[[], Any]) -> None:

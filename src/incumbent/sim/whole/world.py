@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 from typing import Final
@@ -11,8 +12,8 @@ from incumbent.check.history import Kind
 from incumbent.check.leadership import Fault, Verdict, judge
 from incumbent.engines.cluster.engine import ClusterEngine
 from incumbent.errors import invariant
-from incumbent.ids import NodeId
-from incumbent.node.api import Applied
+from incumbent.ids import NodeId, RequestId
+from incumbent.node.api import Outcome
 from incumbent.sim.network import MS
 from incumbent.sim.voter import Host, Voter
 from incumbent.sim.whole.candidate import Candidate, Resource
@@ -47,7 +48,7 @@ class WholeWorld(World):
         )
         return voter
 
-    def answered(self, applied: Applied) -> None:
+    def answered(self, voter: Voter, outcomes: Sequence[tuple[RequestId, Outcome]]) -> None:
         """The driver tells who asked it."""
 
     def crashed(self, voter: Voter) -> None:
