@@ -22,6 +22,7 @@ from incumbent.ports import Storage
 from incumbent.runtime import driver as driver_module
 from incumbent.runtime.clock import BoottimeClock
 from incumbent.runtime.driver import Driver
+from incumbent.runtime.pace import FAST_WRITES_MIN
 from incumbent.runtime.storage.log import RaftLog
 
 MS = 1_000_000
@@ -229,6 +230,43 @@ async def test_a_bug_in_the_core_stops_everything(tmp_path: Path) -> None:
             await r.task
         assert not isinstance(raised.value, asyncio.CancelledError)
         assert r.gate.closed
+
+
+async def test_a_read_waits_for_no_write(tmp_path: Path) -> None:
+    async with rig(tmp_path) as r:
+        await r.led()
+        assert isinstance(await r.driver.submit(put(b"k", b"old")), Done)
+        r.gate.hold()
+        write = r.driver.submit(put(b"k", b"new"))
+        await asyncio.sleep(0.01)
+        read = await asyncio.wait_for(r.driver.read(Range(b"k")), 5)
+        assert isinstance(read, Done)
+        assert read.result.results[0].kvs[0].value == b"old"  # what is not acknowledged is not seen
+        assert not write.done()
+        r.gate.release()
+        assert isinstance(await write, Done)
+
+
+async def test_small_writes_to_a_disk_that_is_known_to_be_fast_are_made_in_the_loop(tmp_path: Path) -> None:
+    async with rig(tmp_path) as r:
+        await r.led()
+        r.driver._pace._fast = FAST_WRITES_MIN
+        r.gate.threads.clear()
+        assert isinstance(await r.driver.submit(put(b"k")), Done)
+        assert r.gate.threads == {threading.get_ident()}
+
+
+async def test_a_leader_whose_disk_stalls_under_its_loop_knows_it_first(tmp_path: Path) -> None:
+    """P56."""
+    async with rig(tmp_path) as r:
+        await r.led()
+        r.driver._pace._fast = FAST_WRITES_MIN
+        r.gate.hold()
+        threading.Timer(0.1, r.gate.release).start()  # more than an election timeout
+        outcome = await r.driver.submit(put(b"k"))
+        assert r.driver.status().counts["disk_stalled"] == 1
+        assert isinstance(outcome, Unknown)
+        assert r.driver._pace._fast == 0  # it is not trusted any more
 
 
 async def test_a_stop_waits_for_the_write_in_flight_and_ends_the_rest_as_unknown(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ once. An answer that cannot be given truthfully is Unknown, never a guess.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from functools import partial
 from typing import Final, assert_never
@@ -116,7 +115,7 @@ class CallServer:
             return
         connection.calls_in_flight += 1
         self._in_flight += 1
-        _ask(self.driver, frame).add_done_callback(partial(self._on_outcome, connection, frame))
+        self.driver.call(frame.request, partial(self._on_outcome, connection, frame))
 
     def _may(self, connection: Connection, request: Request) -> bool:
         match request:
@@ -135,14 +134,14 @@ class CallServer:
             case _:
                 assert_never(request)
 
-    def _on_outcome(self, connection: Connection, call: Call, future: asyncio.Future[Outcome]) -> None:
+    def _on_outcome(self, connection: Connection, call: Call, outcome: Outcome) -> None:
         connection.calls_in_flight -= 1
         self._in_flight -= 1
-        outcome = future.result()
         match outcome:
             case Done(result):
                 answer: AnswerDone | AnswerRefused | AnswerUnknown = AnswerDone(result)
-                if encoded_bytes(answer) > self._limits.frame_bytes_max - ANSWER_ROOM_BYTES:
+                most = self._limits.frame_bytes_max - ANSWER_ROOM_BYTES
+                if result.results and encoded_bytes(answer) > most:
                     # A read has done nothing, so it can be refused; a command that was applied cannot.
                     was_read = isinstance(call.request, Read)
                     answer = AnswerRefused(RefusedReason.TOO_LARGE) if was_read else AnswerUnknown()
@@ -154,18 +153,6 @@ class CallServer:
             case _:
                 assert_never(outcome)
         _answer(connection, call.id, answer)
-
-
-def _ask(driver: Driver, call: Call) -> asyncio.Future[Outcome]:
-    match call.request:
-        case Submit(command):
-            return driver.submit(command)
-        case Read(query, lease):
-            return driver.read(query, lease=lease)
-        case Renew(lease):
-            return driver.renew(lease)
-        case _:
-            assert_never(call.request)
 
 
 def _answer(connection: Connection, id: int, outcome: AnswerDone | AnswerRefused | AnswerUnknown) -> None:  # noqa: A002  - the call's id

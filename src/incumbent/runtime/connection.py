@@ -91,7 +91,7 @@ class Connection(asyncio.Protocol):
         self._state = State.GREETING
         self._reader = FrameReader(limits.hello_bytes_max)
         self._out: list[bytes] = []
-        self._out_bytes = 0
+        self._room = 0  # bytes that may still be queued in this turn
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -117,13 +117,14 @@ class Connection(asyncio.Protocol):
         if transport is None or self._state in (State.CLOSING, State.CLOSED):
             return False
         data = encode_frame(frame)
-        waiting = self._out_bytes + transport.get_write_buffer_size()
-        if waiting + len(data) > self._limits.write_buffer_bytes_max:
+        if not self._out:
+            self._room = self._limits.write_buffer_bytes_max - transport.get_write_buffer_size()
+        if len(data) > self._room:
             return False
         if not self._out:
-            asyncio.get_running_loop().call_soon(self._flush)
+            asyncio.get_running_loop().call_soon(self.flush)
         self._out.append(data)
-        self._out_bytes += len(data)
+        self._room -= len(data)
         return True
 
     def refuse(self, refuse: Refuse) -> None:
@@ -146,7 +147,7 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         if transport is None or self._state in (State.CLOSING, State.CLOSED):
             return
-        self._flush()
+        self.flush()
         self._state = State.CLOSING
         self.ended = True
         transport.write(encode_frame(last))
@@ -157,11 +158,11 @@ class Connection(asyncio.Protocol):
         self._cancel_timer()
         self._timer = asyncio.get_running_loop().call_later(self._limits.linger_max_s, transport.abort)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write what is queued, without waiting for the end of this turn of the loop."""
         if self._out and self._transport is not None and self._state is not State.CLOSED:
             self._transport.write(b"".join(self._out))
         self._out.clear()
-        self._out_bytes = 0
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

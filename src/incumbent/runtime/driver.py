@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, assert_never
 
 from incumbent.consensus.api import (
     Blob,
@@ -37,18 +37,27 @@ from incumbent.node.digests import Digested
 from incumbent.node.node import Node, load_state
 from incumbent.ports import Clock, Storage, Transport
 from incumbent.runtime.figures import Figures
+from incumbent.runtime.frames import Read, Renew, Request, Submit
 from incumbent.runtime.notes import Notes
+from incumbent.runtime.pace import Pace
 from incumbent.runtime.watches import Watches
 
 INBOX_MAX: Final = 8192
 """Events waiting to be stepped. Messages beyond it are dropped (Raft repairs), requests refused."""
 LEADERLESS_NS_MAX: Final = 2_000_000_000
 """A voter that has heard no leader for so long ends its watches: it does not learn what changes (P38)."""
+ROUND_EVENTS: Final = 32
+"""After so many events a read round begins, if somebody waits for one, also while there are more."""
+STALL_NS: Final = 20_000_000
+"""A write in the loop that took as long is looked at before anything else happens."""
 DISK_CLOSE_TIMEOUT_S: Final = 5.0
 """How long a driver that ends waits for a disk that does not answer."""
 
 
 Work = TypeVar("Work")
+Asked = TypeVar("Asked")
+Tell = Callable[[Outcome], None]
+"""Told once how a request ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +103,7 @@ class Driver:
         self._clock = clock
         self._notes = notes if notes is not None else Notes(status.me, clock)
         self._inbox: deque[Callable[[int], None]] = deque()
-        self._waiting: dict[RequestId, asyncio.Future[Outcome]] = {}
+        self._waiting: dict[RequestId, Tell] = {}
         self._last_request = 0
         self._watches = Watches(node.machine)
         self._leadership_changed = asyncio.Event()  # replaced at each change
@@ -104,6 +113,8 @@ class Driver:
         self._timer: asyncio.TimerHandle | None = None
         self._led_ns = clock.now_ns()  # when a leader was last known
         self._timer_ns = 0  # the deadline that the timer was armed for
+        self._pace = Pace()
+        self._may_write_in_loop = disk is None
         self._disk = disk if disk is not None else ThreadPoolExecutor(1, thread_name_prefix="incumbent-disk")
         self._archive = (
             archive if archive is not None else ThreadPoolExecutor(1, thread_name_prefix="incumbent-archive")
@@ -132,30 +143,47 @@ class Driver:
         self.ended = True
         self._wake.set()
 
-    # requests: each returns an awaitable that ends exactly once
+    # requests: each ends exactly once, and may end before the call returns. All raise EngineUnavailable once the driver has ended
+
+    def call(self, asked: Request, tell: Tell) -> None:
+        """What a client may ask of any voter. `tell` is called with how it ended; it must not raise."""
+        figures, node = self._figures, self._node
+        match asked:
+            case Submit(command):
+                figures.commands += 1
+                self._ask(node.submit, command, tell)
+            case Read(query, lease):
+                figures.reads += 1
+                self._ask(partial(node.read, lease=lease), query, tell)
+            case Renew(lease):
+                figures.renewals += 1
+                self._ask(node.renew, lease, tell)
+            case _:
+                assert_never(asked)
 
     def submit(self, command: Command) -> asyncio.Future[Outcome]:
-        """Have `command` applied. Raises EngineUnavailable once the driver has ended."""
-        self._figures.commands += 1
-        return self._ask(lambda request, now_ns: self._node.submit(request, command, now_ns))
+        """Have `command` applied."""
+        return self._future(Submit(command))
 
     def read(self, query: Query, *, lease: LeaseId = NO_LEASE) -> asyncio.Future[Outcome]:
         """A linearizable read; with `lease`, refused while that lease's expiry is undecided."""
-        self._figures.reads += 1
-        return self._ask(lambda request, now_ns: self._node.read(request, query, now_ns, lease=lease))
+        return self._future(Read(query, lease))
 
     def renew(self, lease: LeaseId) -> asyncio.Future[Outcome]:
         """Extend a lease by its full ttl, counted from when the leader takes this request."""
-        self._figures.renewals += 1
-        return self._ask(lambda request, now_ns: self._node.renew(request, lease, now_ns))
+        return self._future(Renew(lease))
 
     def change_membership(self, change: MembershipChange) -> asyncio.Future[Outcome]:
         """Change who votes. Done once it is agreed on; it completes by itself."""
-        return self._ask(lambda request, now_ns: self._node.change_membership(request, change, now_ns))
+        future = _future()
+        self._ask(self._node.change_membership, change, partial(_end, future))
+        return future
 
     def transfer(self, to: NodeId) -> asyncio.Future[Outcome]:
         """Hand leadership over. Done once `to` leads."""
-        return self._ask(lambda request, now_ns: self._node.transfer(request, to, now_ns))
+        future = _future()
+        self._ask(self._node.transfer, to, partial(_end, future))
+        return future
 
     async def take_snapshot(self) -> Snapshot:
         """A snapshot of everything that is acknowledged, where this voter leads; else of what is applied here. The log up to
@@ -229,8 +257,13 @@ class Driver:
     def _step_all(self) -> None:
         """Step what has arrived, then the deadline: after a stall, messages that were there in time come first."""
         self._wake.clear()
-        while self._inbox:
-            self._inbox.popleft()(self._clock.now_ns())
+        inbox, clock = self._inbox, self._clock
+        stepped = 0
+        while inbox:
+            inbox.popleft()(clock.now_ns())
+            stepped += 1
+            if stepped % ROUND_EVENTS == 0 and self._node.round_wanted:
+                self._send_urgent()  # the others confirm these while the rest is stepped
         now_ns = self._clock.now_ns()
         if now_ns >= self._node.deadline_ns:
             self._node.deadline_passed(now_ns)
@@ -271,10 +304,22 @@ class Driver:
         self._wake.set()
 
     async def _persist(self, record: Record) -> None:
+        if self._pace.in_loop(record):
+            took_ns = self._write(record)
+            if took_ns >= STALL_NS:
+                self._step_all()  # before this record counts: a leader whose disk stalls has to know (P56)
+        else:
+            write = asyncio.get_running_loop().run_in_executor(self._disk, self._write, record)
+            took_ns = await self._meanwhile(write)
+        self._figures.written(took_ns)
+        if self._may_write_in_loop:
+            self._pace.took(took_ns)
+
+    def _write(self, record: Record) -> int:
+        """Returns how long it took."""
         began_ns = self._clock.now_ns()
-        write = asyncio.get_running_loop().run_in_executor(self._disk, self._storage.persist, [record])
-        await self._meanwhile(write)
-        self._figures.written(self._clock.now_ns() - began_ns)
+        self._storage.persist([record])
+        return self._clock.now_ns() - began_ns
 
     async def _load(self, stored: Snapshot) -> Loaded | None:
         """The state of a large snapshot takes a thread seconds, in which this voter goes on answering."""
@@ -288,8 +333,13 @@ class Driver:
         while not work.done():
             await self._sleep()
             self._step_all()
-            self._transport.send(self._node.urgent())
+            self._send_urgent()
         return work.result()
+
+    def _send_urgent(self) -> None:
+        urgent = self._node.urgent(self._clock.now_ns())
+        self._transport.send(urgent.now)
+        self._answer(urgent.outcomes)
 
     def _on_worked(self, work: asyncio.Future[Any]) -> None:
         if not work.cancelled():
@@ -313,14 +363,18 @@ class Driver:
             # A disk that failed here is as bad as one that failed below the log: result() raises, and the driver ends.
             self._put(lambda now_ns: self._node.snapshot_taken(index, writing.result(), now_ns))
 
-    def _deliver(self, applied: Applied) -> None:
-        for request, outcome in applied.outcomes:
-            future = self._waiting.pop(request, None)
-            invariant(future is not None, "a request ends once", request=request, outcome=outcome)
+    def _answer(self, outcomes: Sequence[tuple[RequestId, Outcome]]) -> None:
+        for request, outcome in outcomes:
+            tell = self._waiting.pop(request, None)
+            if tell is None:
+                invariant(False, "a request ends once", request=request, outcome=outcome)
+                continue
             if isinstance(outcome, Refused):
                 self._figures.refused[outcome.reason.value] += 1
-            if future is not None and not future.done():  # done: whoever asked has given up
-                future.set_result(outcome)
+            tell(outcome)
+
+    def _deliver(self, applied: Applied) -> None:
+        self._answer(applied.outcomes)
         self._watches.wake(applied.changes)
         if applied.restored:
             self._watches.wake_all()
@@ -346,39 +400,50 @@ class Driver:
             self._timer.cancel()
         self._inbox.clear()
         waiting, self._waiting = self._waiting, {}
-        for future in waiting.values():
-            if not future.done():
-                future.set_result(Unknown())
+        for tell in waiting.values():
+            tell(Unknown())
         self._watches.end()
         self._announce_leadership()
         self._announce_snapshot()
 
     # arrivals
 
-    def _ask(self, step: Callable[[RequestId, int], None]) -> asyncio.Future[Outcome]:
+    def _ask(self, step: Callable[[RequestId, Asked, int], None], asked: Asked, tell: Tell) -> None:
         if self.ended:
             raise EngineUnavailable("this voter has stopped")
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         if len(self._inbox) >= INBOX_MAX:
             self._figures.dropped["requests"] += 1
-            future.set_result(Refused(RefusedReason.OVERLOADED))
-            return future
+            tell(Refused(RefusedReason.OVERLOADED))
+            return
         self._last_request += 1
         request = RequestId(self._last_request)
-        self._waiting[request] = future
-        self._put(lambda now_ns: step(request, now_ns))
+        self._waiting[request] = tell
+        self._put(partial(step, request, asked))
+
+    def _future(self, asked: Request) -> asyncio.Future[Outcome]:
+        future = _future()
+        self.call(asked, partial(_end, future))
         return future
 
     def _on_message(self, sender: NodeId, message: Message) -> None:
         if len(self._inbox) >= INBOX_MAX:
             self._figures.dropped["messages"] += 1
             return
-        self._put(lambda now_ns: self._node.receive(sender, message, now_ns))
+        self._put(partial(self._node.receive, sender, message))
 
     def _on_peer_lost(self, peer: NodeId) -> None:
-        self._put(lambda now_ns: self._node.peer_lost(peer, now_ns))
+        self._put(partial(self._node.peer_lost, peer))
 
     def _put(self, event: Callable[[int], None]) -> None:
         if not self.ended:
             self._inbox.append(event)
             self._wake.set()
+
+
+def _future() -> asyncio.Future[Outcome]:
+    return asyncio.get_running_loop().create_future()
+
+
+def _end(future: asyncio.Future[Outcome], outcome: Outcome) -> None:
+    if not future.done():  # done: whoever asked has given up
+        future.set_result(outcome)

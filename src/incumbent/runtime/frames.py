@@ -243,24 +243,32 @@ class FrameReader:
 
     def __init__(self, bytes_max: int) -> None:
         self.bytes_max = bytes_max
-        self._buffer = bytearray()
+        self._buffer: bytes | bytearray = b""
+        self._at = 0  # what comes before was taken
 
     def feed(self, data: bytes) -> None:
-        self._buffer += data
+        if self._at == len(self._buffer):  # the usual case: nothing is copied
+            self._buffer = data
+        elif self._at == 0 and isinstance(self._buffer, bytearray):  # a long frame grows in place
+            self._buffer += data
+        else:
+            self._buffer = bytearray(memoryview(self._buffer)[self._at :])
+            self._buffer += data
+        self._at = 0
 
     def take(self) -> bytes | None:
         """The next whole body. Raises ProtocolViolation as soon as a length over the limit is seen."""
-        if len(self._buffer) < LENGTH_BYTES:
+        start = self._at + LENGTH_BYTES
+        if len(self._buffer) < start:
             return None
-        length = int.from_bytes(self._buffer[:LENGTH_BYTES], "big")
+        length = int.from_bytes(self._buffer[self._at : start], "big")
         if length > self.bytes_max:
             raise ProtocolViolation(f"a frame says it has {length} bytes, the limit is {self.bytes_max}")
-        end = LENGTH_BYTES + length
+        end = start + length
         if len(self._buffer) < end:
             return None
-        body = bytes(self._buffer[LENGTH_BYTES:end])
-        del self._buffer[:end]
-        return body
+        self._at = end
+        return bytes(self._buffer[start:end])
 
 
 def refusal_error(refuse: Refuse, who: str) -> IncumbentError:

@@ -192,6 +192,7 @@ class Network:
         self._on_peer_lost = on_peer_lost
 
     def send(self, envelopes: Sequence[Envelope]) -> None:
+        used: set[Connection] = set()
         for to, message in envelopes:
             link = self._links.get(name_of(to))
             connection = None if link is None else link.outgoing
@@ -204,6 +205,9 @@ class Network:
             )
             if not connection.send(PeerMessage(payload)):
                 self.counts["dropped_full"] += 1
+            used.add(connection)
+        for connection in used:
+            connection.flush()  # now: the others write while this voter writes
 
     # dialling
 
