@@ -77,7 +77,7 @@ class Etcd:
                 stdout=log, stderr=log,
             )  # fmt: skip
 
-    def ask(self, name: str, path: str, **body: Any) -> dict[str, Any]:
+    def ask(self, name: str, path: str, /, **body: Any) -> dict[str, Any]:
         """Over the JSON gateway. Raises OSError."""
         host, port = self.clients[name]
         request = urllib.request.Request(f"{self._scheme}://{host}:{port}{path}", json.dumps(body).encode())

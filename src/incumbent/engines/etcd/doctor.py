@@ -15,7 +15,7 @@ from incumbent.engines.etcd.layout import lease_for
 from incumbent.engines.etcd.sight import Sight
 from incumbent.engines.etcd.store import Store
 from incumbent.engines.examination import Examination, Finding, Severity
-from incumbent.errors import EngineUnavailable, NotAllowed, ProtocolViolation
+from incumbent.errors import EngineUnavailable, NotAllowed, Overloaded, ProtocolViolation
 
 TTL_STEP_S: Final = 1.0
 CLOCK: Final = (
@@ -53,7 +53,10 @@ async def examine(url: str) -> Examination:
 
 async def _least_ttl_s(gateway: Gateway, timeout_s: float) -> int:
     store, lease = Store(gateway), lease_for(secrets.token_hex(16), 0)
-    granted = await store.grant(lease, 1, timeout=timeout_s)
+    try:
+        granted = await store.grant(lease, 1, timeout=timeout_s)
+    except Overloaded:  # its quota is used up, which is said elsewhere: no lease is given, of any length
+        return round(TTL_STEP_S)
     if granted is None:
         raise EngineUnavailable("a lease id drawn at random was taken; ask again")
     await store.revoke(lease, timeout=timeout_s)

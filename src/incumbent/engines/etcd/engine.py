@@ -52,6 +52,7 @@ from incumbent.errors import (
     Overloaded,
     SessionGone,
     Unsupported,
+    VersionConflict,
 )
 from incumbent.ids import LeaseId, Revision
 from incumbent.kv.api import Code, Compare, Condition, Is, OperationResult, Put, Range, Result, Txn
@@ -60,8 +61,8 @@ LEASE_IDS_MAX: Final = 4
 """Lease ids that one session may find taken by others before it gives up. One of them is, once in millions of years."""
 STEP_BYTES_MAX: Final = 1 << 20
 """All the values of one step. An etcd takes requests of 1.5 MiB by default, and base64 is undone before it counts."""
-CLAIMS_MAX: Final = 8
-"""A claim is asked again while groups of others appear below; more often than that they are moving."""
+JOINS_MAX: Final = 8
+"""A join is asked again when the session left the group meanwhile."""
 WHOLE_S: Final = 1e-6
 """So near to a whole second counts as one: sums of two floats do not hit it exactly."""
 
@@ -113,7 +114,7 @@ class EtcdEngine:
             raise EngineUnavailable(f"{LEASE_IDS_MAX} lease ids were taken by others")
         try:
             # The grant may have found the lease of an earlier attempt, with some of its time gone.
-            await self._renew(lease)
+            await self._extend(lease)
         except (EngineUnavailable, Overloaded) as error:
             raise OutcomeUnknown("the session was opened, and then the etcd was lost") from error
         return Session(ref, ttl)
@@ -152,19 +153,20 @@ class EtcdEngine:
 
     async def renew(self, session: Session) -> None:
         """Raises IncarnationChanged when the incarnation was raised since the session was opened, or has to be."""
-        await self._renew(self._reference(session.ref).lease)
-
-    async def _renew(self, lease: LeaseId) -> None:
-        self._check_open()
         mark = self._sight.mark()
-        proof = Txn(then=(Range(self._layout.session_key(lease)), Range(self._layout.incarnation_key)))
-        result = await self._store.renew(lease, proof, timeout=self._call_timeout_s)
-        found, incarnation = result.results
+        opened, incarnation = await self._extend(self._reference(session.ref).lease)
         self._see_incarnation(mark, incarnation)
+        if raised_since(incarnation, opened):
+            raise IncarnationChanged("the session was opened before the incarnation was raised")
+
+    async def _extend(self, lease: LeaseId) -> tuple[int, OperationResult]:
+        """Returns the revision at which the session was opened, and the incarnation. Raises SessionGone."""
+        self._check_open()
+        proof = Txn(then=(Range(self._layout.session_key(lease)), Range(self._layout.incarnation_key)))
+        found, incarnation = (await self._store.renew(lease, proof, timeout=self._call_timeout_s)).results
         if not found.kvs:
             raise SessionGone("the session has ended")
-        if raised_since(incarnation, found.kvs[0].create_revision):
-            raise IncarnationChanged("the session was opened before the incarnation was raised")
+        return found.kvs[0].create_revision, incarnation
 
     async def end_session(self, ref: Ref) -> bool:
         """When an attempt's answer was lost and the next finds the session over, it was ours that ended it, for all
@@ -187,7 +189,7 @@ class EtcdEngine:
         check_request_id(request_id)
         check_member_value(value)
         since = self._sight.revision  # not below any leave of ours that was answered
-        for _ in range(CLAIMS_MAX):
+        for _ in range(JOINS_MAX):
             result, _ = await self._submit(self._groups.join(lease, group, value, since))
             member = self._groups.joined(lease, group, result)
             if member is not None:
@@ -197,14 +199,10 @@ class EtcdEngine:
 
     async def claim(self, member: Member) -> Claimed | Waiting:
         _lease_of(member)
-        for _ in range(CLAIMS_MAX):
-            mark = self._sight.mark()
-            result = await self._read(self._groups.claim(member))
-            self._see_incarnation(mark, result.results[-1])  # of either branch
-            answer = self._groups.claimed(member, result)
-            if answer is not None:
-                return answer
-        raise EngineUnavailable(f"groups of others come and go below {member.group!r}")
+        mark = self._sight.mark()
+        result = await self._read(self._groups.claim(member))
+        self._see_incarnation(mark, result.results[-1])  # of either branch
+        return self._groups.claimed(member, result)
 
     async def update(self, member: Member, value: bytes) -> None:
         lease = _lease_of(member)
@@ -265,6 +263,13 @@ class EtcdEngine:
         if claimed is not None:
             self._sight.check()
         step = CellStep(self._groups, group, writes, claimed, secrets.token_bytes(WRITER_BYTES))
+        unproven = claimed is not None and claimed.member not in self._groups.proven
+        try:
+            return await settle(step, self._store, self._call_timeout_s)
+        except VersionConflict:
+            if not unproven or claimed is None or claimed.member not in self._groups.proven:
+                raise
+        # Not the versions: the member is first, which the comparison could not see.
         return await settle(step, self._store, self._call_timeout_s)
 
     async def close(self) -> None:

@@ -14,17 +14,15 @@ shared; then a group may lie below another one. Only keys one level below a grou
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from incumbent.errors import InvalidInput, Unsupported
+from incumbent.errors import InvalidInput
 from incumbent.ids import LeaseId
 from incumbent.kv.api import prefix_end
 
 OWN: Final = "%incumbent/"
 """No escaped name begins so."""
-ASIDE_MAX: Final = 64
-"""Groups of others below one of ours: each is one more comparison in a claim, and an etcd takes 128."""
 _MARK: Final = 0x494E  # "IN"
 _HASH_BITS: Final = 48
 _DIGITS: Final = 16
@@ -35,12 +33,10 @@ class KeyRange(NamedTuple):
     end: bytes
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Layout:
     root: str
     plain: bool = False
-    aside: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
-    """By group, the prefixes of older keys that lie deeper than its members, as a claim last saw them."""
 
     def members(self, group: str) -> KeyRange:
         if self.plain and group.startswith(OWN):
@@ -49,28 +45,6 @@ class Layout:
 
     def member_key(self, group: str, member: str) -> bytes:
         return self.members(group).key + member.encode()
-
-    def level_ranges(self, group: str) -> tuple[KeyRange, ...]:
-        """The range of the members, without what is known to lie deeper."""
-        start, end = self.members(group)
-        ranges = []
-        for prefix in sorted(self.aside.get(group, ())):
-            ranges.append(KeyRange(start, prefix))
-            start = _end(prefix)
-        return (*ranges, KeyRange(start, end))
-
-    def set_aside(self, group: str, deeper: list[bytes]) -> None:
-        """Raises Unsupported when there are too many."""
-        first = self.members(group).key
-        prefixes = {first + key.removeprefix(first).partition(b"/")[0] + b"/" for key in deeper}
-        if len(prefixes) > ASIDE_MAX:
-            raise Unsupported(
-                f"below {group!r} lie {len(prefixes)} groups of others, and {ASIDE_MAX} are the most; use another prefix"
-            )
-        if prefixes:
-            self.aside[group] = tuple(prefixes)
-        else:
-            self.aside.pop(group, None)
 
     @property
     def incarnation_key(self) -> bytes:

@@ -7,8 +7,8 @@ in the same queue.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
 
 from incumbent.engines.api import Claimed, Entry, Member, Roster, Waiting
 from incumbent.engines.etcd.layout import Layout, lease_of, member_id
@@ -28,6 +28,9 @@ from incumbent.kv.api import (
     Txn,
 )
 
+PROVEN_MAX: Final = 1000
+"""Members that are remembered as proven. Beyond that they are proven again."""
+
 
 class Turn(NamedTuple):
     """The cursor of who waits: what to watch from a revision on."""
@@ -41,6 +44,9 @@ class Groups:
     """Each pair of methods is a question and the reading of its answer. To `cells` it is the `Keys`."""
 
     layout: Layout
+    proven: set[Member] = field(default_factory=set)
+    """Members that a listing showed to be first, because the comparison over the range could not: older keys lie deeper in it, in
+    groups of others. That is proof for as long as the member lives, since whoever comes later has a higher create revision."""
 
     # --- joining and leaving --------------------------------------------------------------------------------------
 
@@ -85,28 +91,31 @@ class Groups:
     def is_first(self, member: Member) -> tuple[Condition, ...]:
         """What a claim and every guarded write compare: this very member is there, nobody is in front of it, and the
         incarnation was not raised since it joined."""
-        return (
-            _is_there(self.layout.member_key(member.group, member.id), member.revision),
-            *(
-                Condition(key, Compare.CREATE, Is.GREATER, member.revision - 1, end)
-                for key, end in self.layout.level_ranges(member.group)
-            ),
-            Condition(self.layout.incarnation_key, Compare.MOD, Is.LESS, member.revision),
-        )
+        mine = _is_there(self.layout.member_key(member.group, member.id), member.revision)
+        same = Condition(self.layout.incarnation_key, Compare.MOD, Is.LESS, member.revision)
+        if member in self.proven:
+            return mine, same
+        start, end = self.layout.members(member.group)
+        return mine, Condition(start, Compare.CREATE, Is.GREATER, member.revision - 1, end), same
 
     def look(self, group: str) -> tuple[Range, Range]:
         """What tells who is first."""
         return Range(*self.layout.members(group)), Range(self.layout.incarnation_key)
 
     def was_first(self, member: Member, found: OperationResult, incarnation: OperationResult) -> bool:
-        """`is_first`, computed from what `look` found."""
-        queue, _ = self._queue(member.group, found)
-        return (
+        """`is_first`, computed from what `look` found at one revision."""
+        queue = self._queue(member.group, found)
+        first = (
             bool(queue)
             and queue[0].key == self.layout.member_key(member.group, member.id)
             and queue[0].create_revision == member.revision
             and not raised_since(incarnation, member.revision)
         )
+        if first and len(queue) < len(found.kvs):
+            if len(self.proven) >= PROVEN_MAX:
+                self.proven.clear()
+            self.proven.add(member)
+        return first
 
     def claim(self, member: Member) -> Txn:
         """One read-only transaction: first, or the roster."""
@@ -116,12 +125,12 @@ class Groups:
             orelse=self.look(member.group),
         )
 
-    def claimed(self, member: Member, result: Result) -> Claimed | Waiting | None:
-        """None: what stood in front lies deeper, and is set aside now; ask again. Raises MemberGone, IncarnationChanged."""
+    def claimed(self, member: Member, result: Result) -> Claimed | Waiting:
+        """Raises MemberGone, IncarnationChanged."""
         if result.succeeded:
             return Claimed(member, make_token(incarnation_of(result.results[0]), member.revision))
         found, incarnation = result.results
-        queue, deeper = self._queue(member.group, found)
+        queue = self._queue(member.group, found)
         mine = self.layout.member_key(member.group, member.id)
         if not any(kv.key == mine and kv.create_revision == member.revision for kv in queue):
             raise member_gone(member)
@@ -129,34 +138,30 @@ class Groups:
             raise IncarnationChanged(
                 f"member {member.id} joined before the incarnation was raised: join again"
             )
+        if self.was_first(member, found, incarnation):
+            return Claimed(member, make_token(incarnation_of(incarnation), member.revision))
         ahead = [kv for kv in queue if kv.create_revision < member.revision]
-        if ahead:
-            return Waiting(
-                self._id(member.group, ahead[-1]), Turn(result.revision, (ahead[-1].key, mine)), None
-            )
-        older = [kv.key for kv in deeper if kv.create_revision < member.revision]
-        invariant(older, "a live member that is not first has a key in front", member=member)
-        self.layout.set_aside(member.group, older)
-        return None
+        invariant(ahead, "a live member that is not first has one in front", member=member)
+        return Waiting(self._id(member.group, ahead[-1]), Turn(result.revision, (ahead[-1].key, mine)), None)
 
     def roster(self, group: str) -> Txn:
         return Txn(then=self.look(group))
 
     def as_roster(self, group: str, result: Result) -> Roster:
         found, incarnation = result.results
-        queue, _ = self._queue(group, found)
+        queue = self._queue(group, found)
         token = None
         if queue and not raised_since(incarnation, queue[0].create_revision):
             token = make_token(incarnation_of(incarnation), queue[0].create_revision)
         entries = tuple(self._entry(group, kv) for kv in queue)
         return Roster(result.revision, entries, token)
 
-    def _queue(self, group: str, found: OperationResult) -> tuple[list[KeyValue], list[KeyValue]]:
-        """The members in order; and what lies deeper, in groups of others (P5)."""
+    def _queue(self, group: str, found: OperationResult) -> list[KeyValue]:
+        """The members in order: the keys one level below the group. What lies deeper is in groups of others (P5)."""
         start = len(self.layout.members(group).key)
-        in_order = sorted(found.kvs, key=lambda kv: kv.create_revision)
-        deeper = [kv for kv in in_order if b"/" in kv.key[start:]]
-        return [kv for kv in in_order if b"/" not in kv.key[start:]], deeper
+        return sorted(
+            (kv for kv in found.kvs if b"/" not in kv.key[start:]), key=lambda kv: kv.create_revision
+        )
 
     def _entry(self, group: str, kv: KeyValue) -> Entry:
         member = self._id(group, kv)

@@ -57,7 +57,7 @@ class Sight:
                 header,
                 f"member {header.member:x} is in term {header.term}, and was in {mark.terms[header.member]}",
             )
-        if linearizable and header.revision < mark.revision:
+        if linearizable and 0 < header.revision < mark.revision:
             self._replaced(header, f"its revision is {header.revision}, and was {mark.revision}")
         self.cluster = header.cluster
         self.revision = max(self.revision, header.revision)

@@ -6,7 +6,16 @@ import asyncio
 from typing import Final
 
 from incumbent.engines.etcd.gateway import ATTEMPT_S, Gateway
-from incumbent.engines.etcd.wire import Json, Meaning, Refusal, header_of, meaning, result_of, transaction
+from incumbent.engines.etcd.wire import (
+    Json,
+    Meaning,
+    Refusal,
+    header_of,
+    meaning,
+    result_of,
+    seconds_of,
+    transaction,
+)
 from incumbent.errors import EngineUnavailable, OutcomeUnknown
 from incumbent.ids import LeaseId, Revision
 from incumbent.kv.api import Code, Result, Txn
@@ -43,7 +52,7 @@ class Store:
             if meaning(refusal) is not Meaning.LEASE_EXISTS:
                 raise OutcomeUnknown(refusal.words) from refusal
             return None
-        return int(told["TTL"])
+        return seconds_of(told)
 
     async def revoke(self, lease: LeaseId, *, timeout: float) -> bool:
         """False: it was over. Raises as `submit`."""
@@ -94,7 +103,7 @@ class Store:
 
 def _extended(renewed: Json) -> bool:
     """A new leader that has yet to apply the grant says no too: what the proof finds decides."""
-    return int(renewed.get("TTL", 0)) > 0
+    return seconds_of(renewed) > 0
 
 
 def _one_term(before: dict[int, int], renewed: Json, told: Json) -> bool:

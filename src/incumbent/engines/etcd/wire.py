@@ -6,12 +6,15 @@ Bytes are base64, 64-bit numbers are text, and zeros are left out (Protocol Buff
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum, auto
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from incumbent.engines.etcd.sight import Header
+from incumbent.errors import ProtocolViolation
 from incumbent.ids import LeaseId, Revision
 from incumbent.kv.api import (
     Code,
@@ -58,7 +61,7 @@ class Meaning(Enum):
     DENIED = auto()
     NO_LOGINS = auto()  # this etcd does not ask for any
     TOO_LARGE = auto()
-    TOO_MANY = auto()
+    TOO_MANY = auto()  # of requests, or of bytes in its database
     NOT_DONE = auto()
     UNKNOWN = auto()  # done or not
 
@@ -90,7 +93,7 @@ _WORDS: Final = (
     ("authentication is not enabled", Meaning.NO_LOGINS),
     ("request is too large", Meaning.TOO_LARGE),
     ("too many requests", Meaning.TOO_MANY),
-    ("database space exceeded", Meaning.NOT_DONE),
+    ("database space exceeded", Meaning.TOO_MANY),
     ("etcdserver: no leader", Meaning.NOT_DONE),
     ("not supported for learner", Meaning.NOT_DONE),
 )
@@ -101,13 +104,21 @@ def text(data: bytes) -> str:
 
 
 def header_of(told: Json) -> Header:
-    header = told["header"]
-    return Header(
-        int(header["cluster_id"]),
-        int(header["member_id"]),
-        int(header.get("raft_term", 0)),
-        int(header.get("revision", 0)),
-    )
+    """Raises ProtocolViolation."""
+    with _as_etcd_says_it():
+        header = told["header"]
+        return Header(
+            int(header["cluster_id"]),
+            int(header["member_id"]),
+            int(header.get("raft_term", 0)),
+            int(header.get("revision", 0)),
+        )
+
+
+def seconds_of(told: Json) -> int:
+    """Of a lease; 0: there is none. Raises ProtocolViolation."""
+    with _as_etcd_says_it():
+        return int(told.get("TTL", 0))
 
 
 def transaction(txn: Txn) -> Json:
@@ -119,13 +130,14 @@ def transaction(txn: Txn) -> Json:
 
 
 def result_of(told: Json) -> Result:
-    """What a transaction was answered."""
-    return Result(
-        Code.OK,
-        Revision(header_of(told).revision),
-        told.get("succeeded", False),
-        tuple(OperationResult(_kvs(response)) for response in told.get("responses", ())),
-    )
+    """What a transaction was answered. Raises ProtocolViolation."""
+    with _as_etcd_says_it():
+        return Result(
+            Code.OK,
+            Revision(header_of(told).revision),
+            bool(told.get("succeeded", False)),
+            tuple(OperationResult(_kvs(response)) for response in told.get("responses", ())),
+        )
 
 
 def watch(ranges: list[Range], after: Revision, *, only_deletions: bool) -> bytes:
@@ -143,6 +155,14 @@ def watch(ranges: list[Range], after: Revision, *, only_deletions: bool) -> byte
         )
         for wanted in ranges
     )
+
+
+@contextmanager
+def _as_etcd_says_it() -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise ProtocolViolation(f"no etcd answers so: {error!r}") from error
 
 
 def _condition(condition: Condition) -> Json:
