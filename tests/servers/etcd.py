@@ -17,6 +17,7 @@ from typing import Any, Final
 from incumbent.runtime.tls import TlsFiles
 from tests.runtime.ports import free_addresses
 from tests.servers.packages import NotAvailable, debian, wheel
+from tests.servers.spaces import Spaces
 
 VERSION: Final = "3.5.1"
 VERSION_DEBIAN: Final = "3.4.23"
@@ -45,11 +46,16 @@ class Etcd:
         *options: str,
         version: str = VERSION,
         tls: TlsFiles | None = None,
+        spaces: Spaces | None = None,
     ) -> None:
         names = [f"m{number}" for number in range(members)]
         self.clients = free_addresses(*names)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._peers = free_addresses(*names)
+        self._spaces = spaces  # that have hosts of the members' names
+        if spaces is not None:
+            self.clients = {name: (spaces.addresses[name], 2379) for name in names}
+            self._peers = {name: (spaces.addresses[name], 2380) for name in names}
         self._directory = directory
         self._options = options
         self._tls = tls
@@ -69,7 +75,7 @@ class Etcd:
         with (self._directory / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 [
-                    str(self._program), "--name", name, "--data-dir", str(self._directory / name),
+                    *(self._spaces.inside(name) if self._spaces is not None else ()), str(self._program), "--name", name, "--data-dir", str(self._directory / name),
                     "--listen-client-urls", client, "--advertise-client-urls", client,
                     "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
                     "--initial-cluster", cluster, "--log-level", "error", *tls, *self._options,
@@ -126,10 +132,15 @@ class Etcd:
 
 @contextmanager
 def etcd(
-    directory: Path, members: int = 3, *options: str, version: str = VERSION, tls: TlsFiles | None = None
+    directory: Path,
+    members: int = 3,
+    *options: str,
+    version: str = VERSION,
+    tls: TlsFiles | None = None,
+    spaces: Spaces | None = None,
 ) -> Iterator[Etcd]:
     """Running, with a leader; gone afterwards."""
-    server = Etcd(directory, members, *options, version=version, tls=tls)
+    server = Etcd(directory, members, *options, version=version, tls=tls, spaces=spaces)
     try:
         for name in server.clients:
             server.start(name)
