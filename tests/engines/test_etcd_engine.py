@@ -535,6 +535,23 @@ async def test_a_watch_without_a_quorum_ends_in_time(how: signal.Signals, tmp_pa
         assert watched in service.server.processes
 
 
+async def test_a_watch_of_a_member_that_is_stopped_ends_in_time(tmp_path: Path) -> None:
+    """P38: its sockets stay open, and nothing ever comes."""
+    with serving(tmp_path) as service:
+        async with engine_on(service.url(path="/?timeout=1")) as engine:
+            roster = await engine.roster("g")
+            watch = asyncio.ensure_future(anext(engine.watch("g", roster.cursor)))
+            await asyncio.sleep(0.2)
+            service.server.signal("m0", signal.SIGSTOP)
+            with pytest.raises(WatchLost, match="does not serve"):
+                async with asyncio.timeout(watching.PULSE_S + watching.PULSE_TIMEOUT_S + 2.0):
+                    await watch
+            with pytest.raises(WatchLost):
+                await anext(engine.watch("g", roster.cursor))
+            service.server.signal("m0", signal.SIGCONT)
+            assert await engine.roster("g") == roster
+
+
 async def test_watches_have_a_bound(engine: EtcdEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watching, "STREAMS_MAX", 2)
     cursor = (await engine.roster("g")).cursor
