@@ -18,7 +18,8 @@ import pytest
 import incumbent
 from incumbent.engines import registry
 from incumbent.engines.api import CellWrite, Claimed, Engine, Member, Session, Waiting
-from incumbent.engines.etcd import watching
+from incumbent.engines.etcd import parse, watching
+from incumbent.engines.etcd.access import Context
 from incumbent.engines.etcd.engine import STEP_BYTES_MAX, EtcdEngine
 from incumbent.engines.etcd.layout import lease_for, member_id
 from incumbent.engines.examination import Examination, Severity
@@ -334,12 +335,14 @@ async def test_a_bump_ends_what_was_before(service: EtcdService) -> None:
         assert await registry.bump(url) == 2
 
 
-def replace(service: EtcdService, directory: Path, backup: Path | None) -> None:
-    """Bring the one member up again with the data of `backup`, or empty: same name, same addresses."""
+def replace(service: EtcdService, directory: Path, backup: Path | None, kind: str = "") -> None:
+    """Bring the one member up again with the data of `backup`, or empty: same name, same addresses. As "another" cluster, too."""
     server = service.server
     server.kill("m0")
     data = server._directory / "m0"
     data.rename(directory / f"old-{next(NUMBERS)}")
+    if kind == "another":
+        server._options = (*server._options, "--initial-cluster-token", "another")
     if backup is not None:
         host, port = server._peers["m0"]
         peer = f"http://{host}:{port}"
@@ -359,7 +362,7 @@ def save(service: EtcdService, path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", ["empty", "backup"])
+@pytest.mark.parametrize("kind", ["empty", "backup", "another"])
 async def test_who_was_connected_sees_a_restored_etcd_and_leads_nothing_until_a_bump(
     kind: str, tmp_path: Path
 ) -> None:
@@ -373,7 +376,7 @@ async def test_who_was_connected_sees_a_restored_etcd_and_leads_nothing_until_a_
                 await joined(engine, name())
             session, member = await joined(engine, "h")
             claimed = await first(engine, member)
-            await asyncio.to_thread(replace, service, tmp_path, backup)
+            await asyncio.to_thread(replace, service, tmp_path, backup, kind)
 
             with pytest.raises(IncarnationChanged, match="restored or replaced"):
                 await engine.renew(session)
@@ -381,6 +384,10 @@ async def test_who_was_connected_sees_a_restored_etcd_and_leads_nothing_until_a_
                 await engine.claim(member)
             with pytest.raises(IncarnationChanged):
                 await engine.write_cells("h", [CellWrite("c", b"", None)], claimed)
+            if kind == "another":
+                with pytest.raises(IncarnationChanged, match="replaced"):
+                    await engine.renew(session)
+                assert not await engine.end_session(session.ref)
             _, mine = await joined(engine, "other")
             with pytest.raises(IncarnationChanged, match="bump"):
                 await engine.claim(mine)
@@ -487,6 +494,19 @@ async def test_tls_both_ways(tmp_path: Path) -> None:
             await ender.close()
             with pytest.raises(SessionGone):
                 await engine.renew(session)
+        expired = authority.issue("client", expired=True)
+        files = f"?tls_ca={authority.file}&tls_certificate={expired.certificate}&tls_key={expired.key}&timeout=0.5"
+        with pytest.raises(EngineUnavailable):
+            await registry.connect(service.url(path=f"/t{files}"))
+        context = Context(parse(service.url(path=f"/t{files}"))[0])
+        before = context.current()
+        authority.issue("client", into=expired)
+        context._looked_s = 0.0
+        assert context.current() is not before
+        renewed = context.current()
+        expired.certificate.write_text("garbage")
+        context._looked_s = 0.0
+        assert context.current() is renewed
         stranger = Authority(tmp_path / "other")
         for wrong in (
             f"?tls_ca={stranger.file}&tls_certificate={client.certificate}&tls_key={client.key}",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,8 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.engines.etcd_process import Candidates
+import incumbent
+from incumbent import Reason
+from incumbent.engines import registry
+from incumbent.fencing.sqlite import Fence
+from tests.engines.etcd_process import PATIENCE_S, Candidates
 from tests.engines.etcd_service import EtcdService, serving
+from tests.engines.test_etcd_engine import replace
 from tests.servers.spaces import Spaces, can_make
 from tests.torture.hosts import FAULTS
 
@@ -197,3 +204,48 @@ def test_an_outage_of_all_members_ends_the_term_and_is_recovered_from(
             service.server.signal(member, signal.SIGCONT)
         candidates.until_above(token)
         candidates.judged()
+
+
+async def test_a_restored_etcd_ends_the_term_and_a_newcomer_is_stopped_by_the_sink(tmp_path: Path) -> None:
+    """P31, P33: who was connected ends its term and waits for the bump; who was not gets a token that the resource has seen above.
+    After the bump the first leads again, above all."""
+    resource = sqlite3.connect(tmp_path / "resource.db", isolation_level=None)
+    fence = Fence(resource, "resource")
+
+    def write(token: int) -> None:
+        with fence.write(token):
+            pass
+
+    with serving(tmp_path) as service:
+        url = service.url()
+        async with incumbent.connect(url, ttl=2.0, guardian=False) as one:
+            for _ in range(5):  # so that the revision has something to go back from
+                async with one.election("other", fenced=True).campaign():
+                    pass
+            election = one.election("e", fenced=True)
+            with pytest.raises(incumbent.LeadershipLost) as lost:
+                async with election.campaign() as term:
+                    before = term.token
+                    write(before)
+                    await asyncio.to_thread(replace, service, tmp_path, None)
+                    await asyncio.sleep(10)
+            assert lost.value.reason in (Reason.ENGINE_RESET, Reason.EVICTED)
+            again = asyncio.create_task(_lead_once(election))
+            async with incumbent.connect(url, ttl=2.0, guardian=False) as newcomer:
+                low = await _lead_once(newcomer.election("e", fenced=True))
+                assert low < before
+                with pytest.raises(incumbent.StaleToken):
+                    write(low)
+            await asyncio.sleep(1.0)
+            assert not again.done()
+            assert await registry.bump(url) == 1
+            async with asyncio.timeout(PATIENCE_S):
+                high = await again
+            assert high > before
+            write(high)
+    resource.close()
+
+
+async def _lead_once(election: incumbent.Election) -> int:
+    async with election.campaign() as term:
+        return term.token

@@ -171,7 +171,11 @@ class EtcdEngine:
     async def end_session(self, ref: Ref) -> bool:
         """When an attempt's answer was lost and the next finds the session over, it was ours that ended it, for all
         that anybody can tell."""
-        return await self._revoke(self._reference(ref).lease)
+        try:
+            lease = self._reference(ref).lease
+        except IncarnationChanged:
+            return False
+        return await self._revoke(lease)
 
     async def _revoke(self, lease: LeaseId) -> bool:
         self._check_open()
@@ -296,7 +300,10 @@ class EtcdEngine:
         self._sight.see_incarnation(mark, incarnation_of(found))
 
     def _reference(self, ref: Ref) -> Reference:
+        """Raises IncarnationChanged for a session of an etcd that this one has replaced: it is over."""
         reference = Reference.from_bytes(ref)
+        if reference.cluster in self._sight.former:
+            raise IncarnationChanged("the session was opened at an etcd that was replaced")
         if reference.cluster != self._sight.cluster:
             raise InvalidInput("ref", "belongs to another etcd", "use it where the session was opened")
         return reference

@@ -18,7 +18,7 @@ from typing import Final
 import aiohttp
 import msgspec
 
-from incumbent.engines.etcd.access import Access, Address, show
+from incumbent.engines.etcd.access import Access, Address, Context, show
 from incumbent.engines.etcd.sight import Mark, Sight
 from incumbent.engines.etcd.wire import Json, Meaning, Refusal, header_of, meaning
 from incumbent.errors import (
@@ -38,7 +38,7 @@ SUSPECT_S: Final = 0.2
 PAUSE_S: Final = 0.05
 """Before the endpoints are asked again, when none could be reached."""
 CONNECTIONS_MAX: Final = 16
-"""For calls. More wait for one of them. Watches have connections of their own."""
+"""Per endpoint, for calls. More wait for one of them. Watches have connections of their own."""
 ANSWER_BYTES_MAX: Final = 64 << 20
 READ_BYTES: Final = 1 << 16
 logger: Final = logging.getLogger("incumbent")
@@ -52,7 +52,7 @@ class Gateway:
         self.sight = sight
         self.closed = False
         self._scheme = "http" if access.tls is None else "https"
-        self._context = access.context()
+        self._context = Context(access)
         self._calls = self._session(CONNECTIONS_MAX)
         self._watches = self._session(0)
         self._at = 0
@@ -220,7 +220,7 @@ class Gateway:
 
     def _session(self, connections_max: int) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=connections_max, limit_per_host=0),
+            connector=aiohttp.TCPConnector(limit=0, limit_per_host=connections_max),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
             auto_decompress=False,
             trust_env=False,
@@ -228,7 +228,7 @@ class Gateway:
 
     @property
     def _ssl(self) -> SSLContext | bool:
-        return True if self._context is None else self._context
+        return self._context.current() or True
 
     def _url(self, endpoint: Address, path: str) -> str:
         return f"{self._scheme}://{show(endpoint)}{path}"

@@ -22,7 +22,7 @@ class Header(NamedTuple):
 
     cluster: int
     member: int
-    term: int  # of Raft, as that member knows it
+    term: int  # of Raft: that of the last entry which that member has applied
     revision: int  # 0: not said
 
 
@@ -41,6 +41,7 @@ class Sight:
     incarnation: int = 0
     needs: int = 0  # the incarnation without which this client leads nothing; 0: it may lead
     terms: dict[int, int] = field(default_factory=dict)
+    former: set[int] = field(default_factory=set)  # clusters that this was before
 
     def mark(self) -> Mark:
         return Mark(self.revision, dict(self.terms), self.incarnation)
@@ -48,11 +49,11 @@ class Sight:
     def see(self, mark: Mark, header: Header, *, linearizable: bool) -> None:
         """An answer came to a request that left at `mark`. Raises IncarnationChanged.
 
-        Only the revision of a linearizable answer says anything when it is low: other answers may come from a member that lags.
+        Only a linearizable answer says anything when it is low: others may come from a member that lags, or is starting.
         """
         if self.cluster and header.cluster != self.cluster:
             self._replaced(header, f"it is cluster {header.cluster:x}, and was {self.cluster:x}")
-        if header.term < mark.terms.get(header.member, 0):
+        if linearizable and header.term < mark.terms.get(header.member, 0):
             self._replaced(
                 header,
                 f"member {header.member:x} is in term {header.term}, and was in {mark.terms[header.member]}",
@@ -84,6 +85,8 @@ class Sight:
 
     def _replaced(self, header: Header, why: str) -> None:
         self.needs = self.incarnation + 1
+        if header.cluster != self.cluster and len(self.former) < MEMBERS_MAX:
+            self.former.add(self.cluster)
         self.cluster, self.revision, self.terms = (
             header.cluster,
             header.revision,

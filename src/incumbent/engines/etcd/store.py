@@ -69,7 +69,9 @@ class Store:
 
         An etcd's leader extends a lease by itself, without asking a quorum, and one that was deposed may still say yes (always,
         before 3.4.20 and 3.5.3; later ones ask first). So a renewal counts only when the member that passed it on was in one
-        Raft term from before it until a linearizable read after it: whoever was that term's leader was the leader.
+        Raft term before and after it, and a linearizable read that began after it finds that term too: whoever led that term was
+        the leader then. A newer leader's term would show in the read, since a leader commits an entry of its own before it
+        confirms any read.
 
         Raises EngineUnavailable when none counted; it may have been extended all the same, which harms nobody.
         """
@@ -108,7 +110,7 @@ def _extended(renewed: Json) -> bool:
 
 def _one_term(before: dict[int, int], renewed: Json, told: Json) -> bool:
     first, last = header_of(renewed), header_of(told)
-    return first.member == last.member and before.get(first.member) == first.term == last.term
+    return before.get(first.member) == first.term == last.term
 
 
 def _now_s() -> float:
