@@ -431,7 +431,7 @@ async def test_a_token_that_runs_out_ends_nothing(tmp_path: Path, caplog: pytest
             incumbent.connect(url, ttl=2.0, guardian=False) as two,
         ):
             heir = asyncio.create_task(_lead_for(two, 0.0, after=one))
-            term = await _lead_for(one, 4.0)
+            term = await _lead_for(one, 2.5)
             assert await heir > term
         for wrong in ("etcd://app:wrong@", "etcd://", "etcd://nobody:hush@"):
             with pytest.raises(NotAllowed):
@@ -536,17 +536,16 @@ async def test_a_watch_from_before_a_compaction_is_lost(service: EtcdService, en
         await anext(engine.watch(group, now))
 
 
-@pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGKILL])
-async def test_a_watch_without_a_quorum_ends_in_time(how: signal.Signals, tmp_path: Path) -> None:
+async def test_a_watch_without_a_quorum_ends_in_time(tmp_path: Path) -> None:
     """P38: two of three members are gone; the one that is watched answers, and has nothing to say."""
     with serving(tmp_path, 3) as service:
         (watched, address), *others = service.server.clients.items()
-        async with engine_on(f"etcd://{address[0]}:{address[1]}") as engine:
+        async with engine_on(f"etcd://{address[0]}:{address[1]}?timeout=1") as engine:
             roster = await engine.roster("g")
             watch = asyncio.ensure_future(anext(engine.watch("g", roster.cursor)))
             await asyncio.sleep(0.2)
             for other, _ in others:
-                service.server.signal(other, how)
+                service.server.kill(other)
             with pytest.raises(WatchLost):
                 async with asyncio.timeout(watching.PULSE_S + watching.PULSE_TIMEOUT_S + 2.0):
                     await watch

@@ -23,7 +23,7 @@ ETCD: Final[tuple[Mutant, ...]] = (
         MEMBERS,
         "        return mine, Condition(start, Compare.CREATE, Is.GREATER, member.revision - 1, end), same\n",
         "        return mine, same\n",
-        (on_etcd("conformance.py::test_the_etcd_engine_conforms[one-check_only_the_first_claims]"),),
+        (on_etcd("conformance.py::test_the_etcd_engine_conforms[check_only_the_first_claims]"),),
         promises=("P7",),
     ),
     Mutant(
@@ -31,7 +31,7 @@ ETCD: Final[tuple[Mutant, ...]] = (
         MEMBERS,
         "    return Condition(key, Compare.CREATE, Is.EQUAL, revision)",
         "    return Condition(key, Compare.CREATE, Is.LESS, revision + 1)",
-        (on_etcd("conformance.py::test_the_etcd_engine_conforms[one-check_leave_compares_the_revision]"),),
+        (on_etcd("conformance.py::test_the_etcd_engine_conforms[check_leave_compares_the_revision]"),),
         promises=("P1", "P48"),
     ),
     Mutant(
