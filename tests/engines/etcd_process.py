@@ -52,6 +52,7 @@ class Candidates:
         self._guardian = guardian
         self._log = directory / "candidates.log"
         self._processes: dict[str, tuple[subprocess.Popen[bytes], str]] = {}
+        self._dead: list[tuple[subprocess.Popen[bytes], str]] = []
 
     def start(
         self, name: str, url: str, inside: Sequence[str] = (), environment: dict[str, str] | None = None
@@ -62,6 +63,8 @@ class Candidates:
                 [*inside, sys.executable, "-m", "tests.engines.etcd_process", *arguments],
                 cwd=ROOT, stdout=log, stderr=log, env={**os.environ, **(environment or {})},
             )  # fmt: skip
+        if name in self._processes:
+            self._dead.append(self._processes[name])
         self._processes[name] = process, process_name(process.pid)
 
     def signal(self, name: str, number: signal.Signals) -> None:
@@ -111,7 +114,7 @@ class Candidates:
         return judgement
 
     def close(self) -> None:
-        for process, _ in self._processes.values():
+        for process, _ in (*self._processes.values(), *self._dead):
             process.kill()
             process.wait()
         self._recorder.close()

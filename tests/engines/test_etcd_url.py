@@ -8,10 +8,12 @@ from incumbent.engines import registry
 from incumbent.engines.etcd import ENDPOINTS_MAX, parse
 from incumbent.engines.etcd.access import Access
 from incumbent.engines.etcd.layout import Layout, escaped, lease_for, lease_of, member_id
+from incumbent.engines.etcd.members import incarnation_of
 from incumbent.engines.etcd.reference import Reference
 from incumbent.engines.etcd.sight import Header, Sight
-from incumbent.errors import IncarnationChanged, InvalidInput
-from incumbent.ids import LeaseId
+from incumbent.errors import IncarnationChanged, InvalidInput, ProtocolViolation
+from incumbent.ids import LeaseId, Revision
+from incumbent.kv.api import NO_LEASE, KeyValue, OperationResult
 
 
 def test_a_url_is_taken_apart() -> None:
@@ -106,6 +108,13 @@ def test_names_do_not_meet() -> None:
 def test_plain_names_keep_out_of_our_own_keys() -> None:
     with pytest.raises(InvalidInput, match="group"):
         Layout("", plain=True).members("%incumbent/cells/g")
+
+
+@pytest.mark.parametrize("value", [b"", b"x", b"-1", b"128", b"0000", "²".encode()])
+def test_what_is_no_incarnation_is_refused(value: bytes) -> None:
+    """P77."""
+    with pytest.raises(ProtocolViolation, match="no incarnation"):
+        incarnation_of(OperationResult((KeyValue(b"k", value, Revision(1), Revision(1), 1, NO_LEASE),)))
 
 
 # --- what a client sees of its etcd ------------------------------------------------------------------------------------

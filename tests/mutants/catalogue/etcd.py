@@ -85,7 +85,7 @@ ETCD: Final[tuple[Mutant, ...]] = (
     Mutant(
         "seconds that an etcd gave without being asked are taken",
         ENGINE,
-        "        if granted is not None and granted != total_s:\n",
+        "        if granted != total_s:\n",
         "        if False:\n",
         (on_etcd("engine.py::test_less_than_this_etcd_gives_is_refused_and_leaves_nothing"),),
         promises=("P16",),

@@ -17,6 +17,14 @@ ATTEMPT_S: Final = 1.0
 RETRY_PAUSE_S: Final = 0.05
 ANSWER_BYTES_MAX: Final = 1 << 16
 LEASE_NOT_FOUND: Final = "requested lease not found"
+FAILED: Final = (
+    OSError,
+    TimeoutError,
+    asyncio.IncompleteReadError,
+    asyncio.LimitOverrunError,
+    ValueError,
+)
+"""What an attempt may end with that gave no answer."""
 TOKEN_WORDS: Final = ("invalid auth token", "revision of auth store is old", "user name is empty")
 
 
@@ -34,7 +42,7 @@ class EtcdEnder:
         """Connected and logged in. Raises EngineUnavailable when no endpoint can be reached, NotAllowed."""
         line = await self._line_to(Reference.from_bytes(ref).access)
         for _ in line.access.endpoints:
-            with suppress(OSError, TimeoutError, asyncio.IncompleteReadError, ValueError):
+            with suppress(*FAILED):
                 async with asyncio.timeout(ATTEMPT_S):
                     await line.connect()
                     return
@@ -54,7 +62,7 @@ class EtcdEnder:
                     asked = asked_before
                     asked_before = True
                     told = await line.ask("/v3/lease/revoke", {"ID": str(reference.lease)})
-            except (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError):
+            except FAILED:
                 await line.drop()
                 await asyncio.sleep(RETRY_PAUSE_S)
                 continue

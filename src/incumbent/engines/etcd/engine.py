@@ -25,12 +25,13 @@ from incumbent.engines.api import (
 )
 from incumbent.engines.cluster.cells import CellStep, as_cell
 from incumbent.engines.cluster.layout import WRITER_BYTES
+from incumbent.engines.cluster.members import Turn, member_gone, updated
 from incumbent.engines.cluster.settling import settle, until_known
 from incumbent.engines.etcd.access import Access
 from incumbent.engines.etcd.gateway import Gateway
 from incumbent.engines.etcd.guarantees import GUARANTEES
 from incumbent.engines.etcd.layout import Layout, lease_for, lease_of
-from incumbent.engines.etcd.members import Groups, Turn, incarnation_of, member_gone, raised_since, updated
+from incumbent.engines.etcd.members import Groups, incarnation_of, raised_since
 from incumbent.engines.etcd.reference import Reference
 from incumbent.engines.etcd.sight import Mark, Sight
 from incumbent.engines.etcd.store import Store
@@ -125,14 +126,23 @@ class EtcdEngine:
         granted, _ = await until_known(
             lambda left_s: self._store.grant(lease, total_s, timeout=left_s), self._call_timeout_s
         )
-        if granted is not None and granted != total_s:
+        if granted in (None, total_s):
+            if not await self._take(lease, b"%b %d" % (mark, total_s)):
+                return False
+            if granted is None:  # by an earlier attempt, which may have been given something else
+                granted = await self._store.granted(lease, timeout=self._call_timeout_s)
+        if granted != total_s:
             await self._revoke(lease)
             raise InvalidInput(
                 "ttl",
                 f"and release_delay make {total_s} s, and this etcd gives {granted} s",
                 f"give {granted} s or more",
             )
-        key, value = self._layout.session_key(lease), b"%b %d" % (mark, total_s)
+        return True
+
+    async def _take(self, lease: LeaseId, value: bytes) -> bool:
+        """Put the session's key under its lease. False: another session's is there."""
+        key = self._layout.session_key(lease)
         result, _ = await self._submit(
             Txn(
                 conditions=(Condition(key, Compare.CREATE, Is.EQUAL, 0),),
@@ -147,7 +157,7 @@ class EtcdEngine:
         (found,) = result.results[0].kvs
         if found.value == value:
             return True
-        if found.value.startswith(mark):
+        if found.value.split()[:1] == value.split()[:1]:
             raise InvalidInput("request_id", "opened a session with another ttl", "use a fresh one")
         return False
 

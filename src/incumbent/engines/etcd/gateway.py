@@ -19,7 +19,7 @@ import aiohttp
 import msgspec
 
 from incumbent.engines.etcd.access import Access, Address, Context, show
-from incumbent.engines.etcd.sight import Mark, Sight
+from incumbent.engines.etcd.sight import Sight
 from incumbent.engines.etcd.wire import Json, Meaning, Refusal, header_of, meaning
 from incumbent.errors import (
     EngineUnavailable,
@@ -96,12 +96,12 @@ class Gateway:
                     raise trouble
                 await asyncio.sleep(PAUSE_S)
 
-    async def read(self, path: str, body: Json, *, timeout_s: float) -> Json:
+    async def read(self, path: str, body: Json, *, timeout_s: float, linearizable: bool = True) -> Json:
         """As `ask`, for what changes nothing: asked again also when an answer was lost. Raises no OutcomeUnknown."""
         deadline = _now_s() + timeout_s
         while True:
             try:
-                return await self.ask(path, body, timeout_s=deadline - _now_s())
+                return await self.ask(path, body, timeout_s=deadline - _now_s(), linearizable=linearizable)
             except OutcomeUnknown as error:
                 if _now_s() >= deadline:
                     raise EngineUnavailable(str(error)) from error
@@ -125,7 +125,7 @@ class Gateway:
             except Refusal as again:
                 raise self._translated(again, endpoint) from again
         if told or not path.startswith("/v3/maintenance/"):  # an etcd 3.4 without alarms says just nothing
-            self._see(mark, told, linearizable=linearizable)
+            self.sight.see(mark, header_of(told), linearizable=linearizable)
         return told
 
     @asynccontextmanager
@@ -139,9 +139,13 @@ class Gateway:
         try:
             async with asyncio.timeout(ATTEMPT_S):
                 response = await self._watches.post(
-                    self._url(endpoint, path), data=body, headers=headers, ssl=self._ssl
+                    self._url(endpoint, path),
+                    data=body,
+                    headers=headers,
+                    ssl=self._ssl,
+                    allow_redirects=False,
                 )
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        except (aiohttp.ClientError, OSError, TimeoutError, RuntimeError) as error:
             self.leave(endpoint)
             raise EngineUnavailable(f"{show(endpoint)} cannot be reached: {_words(error)}") from error
         try:
@@ -173,6 +177,7 @@ class Gateway:
                     data=BytesIO(msgspec.json.encode(body)),  # aiohttp dislikes large bytes
                     headers=self._headers(token),
                     ssl=self._ssl,
+                    allow_redirects=False,
                 ) as response:
                     told = await _read(response)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
@@ -214,9 +219,6 @@ class Gateway:
                 return OutcomeUnknown(words)
             case _:
                 return refusal
-
-    def _see(self, mark: Mark, told: Json, *, linearizable: bool) -> None:
-        self.sight.see(mark, header_of(told), linearizable=linearizable)
 
     def _session(self, connections_max: int) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(

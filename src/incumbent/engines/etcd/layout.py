@@ -44,7 +44,7 @@ class Layout:
         return _below(self.root + (group if self.plain else escaped(group)))
 
     def member_key(self, group: str, member: str) -> bytes:
-        return self.members(group).key + member.encode()
+        return self.members(group).key + member.encode(errors="replace")
 
     @property
     def incarnation_key(self) -> bytes:

@@ -8,12 +8,13 @@ in the same queue.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
 from incumbent.engines.api import Claimed, Entry, Member, Roster, Waiting
+from incumbent.engines.cluster.members import Turn, member_gone
 from incumbent.engines.etcd.layout import Layout, lease_of, member_id
-from incumbent.errors import IncarnationChanged, MemberGone, SessionGone, invariant
-from incumbent.ids import LeaseId, Revision, make_token
+from incumbent.errors import IncarnationChanged, ProtocolViolation, SessionGone, invariant
+from incumbent.ids import TOKEN_INCARNATION_MAX, LeaseId, make_token
 from incumbent.kv.api import (
     Code,
     Compare,
@@ -28,15 +29,9 @@ from incumbent.kv.api import (
     Txn,
 )
 
+_INCARNATION_DIGITS: Final = 3
 PROVEN_MAX: Final = 1000
 """Members that are remembered as proven. Beyond that they are proven again."""
-
-
-class Turn(NamedTuple):
-    """The cursor of who waits: what to watch from a revision on."""
-
-    revision: Revision
-    keys: tuple[bytes, ...]  # of the member waited for, and the own
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,18 +166,16 @@ class Groups:
         return kv.key.removeprefix(self.layout.members(group).key).decode(errors="backslashreplace")
 
 
-def updated(member: Member, result: Result) -> None:
-    """Raises MemberGone."""
-    if result.code is Code.LEASE_NOT_FOUND or not result.succeeded:
-        raise member_gone(member)
-
-
-def member_gone(member: Member) -> MemberGone:
-    return MemberGone(f"member {member.id} has left, was removed, or its session ended")
-
-
 def incarnation_of(found: OperationResult) -> int:
-    return int(found.kvs[0].value) if found.kvs else 0
+    """Raises ProtocolViolation when somebody else wrote there."""
+    if not found.kvs:
+        return 0
+    key, value = found.kvs[0].key, found.kvs[0].value
+    if not value.isdigit() or len(value) > _INCARNATION_DIGITS or int(value) > TOKEN_INCARNATION_MAX:
+        raise ProtocolViolation(
+            f"{key!r} holds no incarnation: {value[:20]!r}; delete it, then raise the incarnation"
+        )
+    return int(value)
 
 
 def raised_since(found: OperationResult, revision: int) -> bool:

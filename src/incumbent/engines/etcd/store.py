@@ -10,6 +10,7 @@ from incumbent.engines.etcd.wire import (
     Json,
     Meaning,
     Refusal,
+    granted_of,
     header_of,
     meaning,
     result_of,
@@ -53,6 +54,13 @@ class Store:
                 raise OutcomeUnknown(refusal.words) from refusal
             return None
         return seconds_of(told)
+
+    async def granted(self, lease: LeaseId, *, timeout: float) -> int:
+        """The seconds that a lease was given; 0: there is none. Raises EngineUnavailable."""
+        told = await self._gateway.read(
+            "/v3/lease/timetolive", {"ID": str(lease)}, timeout_s=timeout, linearizable=False
+        )
+        return granted_of(told)
 
     async def revoke(self, lease: LeaseId, *, timeout: float) -> bool:
         """False: it was over. Raises as `submit`."""

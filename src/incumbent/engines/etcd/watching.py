@@ -89,7 +89,9 @@ class Watches:
         """Raises WatchLost when etcd says that this watch is over."""
         if "error" in told:
             self._over(refusal_of(told))
-        result = told["result"]
+        result = told.get("result")
+        if not isinstance(result, dict):
+            raise WatchLost("an answer is none of an etcd's")
         # A member that lags says lower revisions than others did, and is no other etcd for that.
         self._gateway.sight.see(self._gateway.sight.mark(), header_of(result), linearizable=False)
         if result.get("canceled"):

@@ -121,6 +121,12 @@ def seconds_of(told: Json) -> int:
         return int(told.get("TTL", 0))
 
 
+def granted_of(told: Json) -> int:
+    """What a lease was given, whatever is left of it. As `seconds_of`."""
+    with _as_etcd_says_it():
+        return int(told.get("grantedTTL", 0))
+
+
 def transaction(txn: Txn) -> Json:
     return {
         "compare": [_condition(condition) for condition in txn.conditions],
