@@ -217,9 +217,8 @@ AREAS: Final[tuple[tuple[str, tuple[Promise, ...]], ...]] = (
             Promise(47, "ZooKeeper: only acknowledged renewals count, and a session that ended stays over."),
             Promise(
                 48,
-                "etcd: what was true before a wait is asked again in the step that claims.",
-                IN_PART,
-                "the rule is held for every engine; there is no such engine yet",
+                "etcd: what was true before a wait is asked again in the step that claims; logins that run out end nothing.",
+                HELD,
             ),
             Promise(
                 49,
