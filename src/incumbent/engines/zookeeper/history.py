@@ -8,28 +8,31 @@ ones.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import logging
+from dataclasses import dataclass
+from typing import Final
 
 from incumbent.errors import IncarnationChanged
+
+log: Final = logging.getLogger("incumbent.zookeeper")
 
 
 @dataclass(slots=True)
 class History:
     newest: int = 0  # the highest zxid that this process has seen
     incarnation: int = 0  # the highest that it has seen
-    breaks: int = field(default=0)  # how often the history went back
+    breaks: int = 0  # how often the history went back
     _must_exceed: int | None = None
 
     def committed(self, asked_after: int, zxid: int) -> None:
-        """A quorum committed something that was asked for when `asked_after` was the newest. Raises IncarnationChanged when
-        that is impossible in one history."""
-        if 0 < zxid < asked_after:
+        """A quorum committed something that was asked for when `asked_after` was the newest; 0 = it is not known at what zxid."""
+        if 0 < zxid < asked_after:  # impossible in one history
+            log.error(
+                "ZooKeeper's history went back from %#x to %#x: incumbent engine bump", asked_after, zxid
+            )
             self.newest = zxid
             self.breaks += 1
             self._must_exceed = self.incarnation
-            raise IncarnationChanged(
-                "ZooKeeper's history went back: it was restored or emptied. Raise its incarnation: incumbent engine bump"
-            )
         self.newest = max(self.newest, zxid)
 
     def found(self, incarnation: int) -> None:

@@ -29,12 +29,15 @@ SEQUENCE_MAX: Final = (1 << 31) - (1 << 20)
 """ZooKeeper's counter has 31 bits and goes on below zero, where other libraries' comparison of texts fails."""
 DIGITS: Final = 16
 PLAIN: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_ :;,+=@!()[]{}~.")
-_SEQUENTIAL: Final = re.compile(r"^(.*?)(-?\d{10})$", re.DOTALL)
+_SEQUENTIAL: Final = re.compile(r"\d{10}$")
+_MEMBER: Final = {
+    Layout.KAZOO: re.compile(r"^(.*__lock__)(-?\d{10})$", re.DOTALL),
+    Layout.CURATOR: re.compile(r"^(.*lock-)(-?\d{10})$", re.DOTALL),
+}
 _OURS: Final = {
     Layout.KAZOO: re.compile(r"^([0-9a-f]{16})[0-9a-f]{16}__lock__$"),
     Layout.CURATOR: re.compile(r"^_c_([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4})-[0-9a-f]{4}-[0-9a-f]{12}-lock-$"),
 }
-_MARK: Final = {Layout.KAZOO: "__lock__", Layout.CURATOR: "lock-"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +103,8 @@ def member_prefix(layout: Layout, session: int, request_id: str) -> str:
 
 def read_member(layout: Layout, name: str) -> Seat | None:
     """A queue's node by its name, or None when it is none of that layout."""
-    found = _SEQUENTIAL.match(name)
-    if found is None or not found[1].endswith(_MARK[layout]):
+    found = _MEMBER[layout].match(name)
+    if found is None:
         return None
     ours = _OURS[layout].match(found[1])
     return Seat(name, int(found[2]), int(ours[1].replace("-", ""), 16) if ours else None)
@@ -118,7 +121,7 @@ def queue(layout: Layout, names: Iterable[str]) -> list[Seat]:
         seat = read_member(layout, name)
         if seat is not None:
             seats.append(seat)
-        elif _SEQUENTIAL.match(name):
+        elif _SEQUENTIAL.search(name):
             other = Layout.CURATOR if layout is Layout.KAZOO else Layout.KAZOO
             raise Unsupported(
                 f"{name[:80]!r} is no candidate of the {layout} layout: one election uses one layout, and others in it "

@@ -90,14 +90,17 @@ async def check_first(service: Service, claimed: Claimed, deadline_s: float) -> 
         seats = _seats(service, listed)
         if not _is(member, stat) or not seats or seats[0].name != member.id:
             continue
-        current = service.incarnation(incarnation)
+        try:
+            current = service.incarnation(incarnation)
+        except IncarnationChanged as error:
+            raise NotFirst(str(error)) from error
         if claimed.token == _token(current, member.revision):
             return current.counter
     raise NotFirst(f"member {member.id} is not the first of its group, or claimed under another incarnation")
 
 
 async def roster(service: Service, group: str) -> Roster:
-    """Raises EngineUnavailable, IncarnationChanged."""
+    """Raises EngineUnavailable."""
     tree, deadline_s = service.tree, service.deadline_s()
     for _ in range(RELISTS_MAX):
         bell, incarnation, listed = await service.fresh(

@@ -70,7 +70,7 @@ class Service:
     async def fresh(self, *ops: Op, deadline_s: float | None = None) -> list[Any]:
         """Reads that show everything that was acknowledged before: behind a transaction that a quorum commits.
 
-        Raises as `read`, and IncarnationChanged.
+        Raises as `read`.
         """
         self.check_open()
         asked_after = self.history.newest
@@ -84,7 +84,7 @@ class Service:
         return results
 
     async def write(self, *ops: Op, deadline_s: float | None = None) -> list[Any]:
-        """Raises OutcomeUnknown, EngineUnavailable, NotAllowed, Overloaded, IncarnationChanged."""
+        """Raises OutcomeUnknown, EngineUnavailable, NotAllowed, Overloaded."""
         self.check_open()
         asked_after = self.history.newest
         results, zxid = await self.line.ask(*ops, writes=True, timeout=self._left_s(deadline_s))

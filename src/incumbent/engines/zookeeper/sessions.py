@@ -24,6 +24,7 @@ from incumbent.errors import (
     OutcomeUnknown,
     SessionGone,
     Unsupported,
+    invariant,
 )
 from incumbent.ids import TOKEN_NATIVE_MAX
 
@@ -48,26 +49,27 @@ class Sessions:
         node = service.tree.session(request_id)
         deadline_s = service.deadline_s()
         while True:
+            if service.now_s() >= deadline_s:
+                raise EngineUnavailable("the session's node changes faster than it can be read")
             (found,) = await service.fresh(get(node), deadline_s=deadline_s)
-            if not isinstance(found, Exception):
-                reference = Reference.from_bytes(found[0])
-                if (reference.ttl, reference.release_delay) != (ttl, release_delay):
-                    raise InvalidInput("request_id", "opened a session with another ttl", "use a fresh one")
-            elif isinstance(found, NoNode):
+            if isinstance(found, NoNode):
                 made = await self._make(node, ttl, release_delay, deadline_s)
                 if made is None:
                     continue  # another attempt of this request has made it meanwhile
-                reference = made
-            else:
+                return Session(made.to_bytes(), ttl)
+            if isinstance(found, Exception):
                 raise unexpected(found)
+            reference = Reference.from_bytes(found[0])
+            if (reference.ttl, reference.release_delay) != (ttl, release_delay):
+                raise InvalidInput("request_id", "opened a session with another ttl", "use a fresh one")
             try:
-                if isinstance(found, Exception):
-                    break
                 await self.renew(reference)
             except SessionGone:
                 continue
-            break
-        return Session(reference.to_bytes(), ttl)
+            except IncarnationChanged:
+                await self.end(reference)
+                continue
+            return Session(reference.to_bytes(), ttl)
 
     async def _make(self, node: str, ttl: float, release_delay: float, deadline_s: float) -> Reference | None:
         service = self._service
@@ -97,9 +99,12 @@ class Sessions:
                 None if place.tls is None else (place.tls.ca, place.tls.certificate, place.tls.key),
             )
             asked_after = service.history.newest
-            (answer,) = await first.ask(
-                wire.create(node, reference.to_bytes(), sequential=False, owned=place.login is not None)
-            )
+            create = wire.create(node, reference.to_bytes(), sequential=False, owned=place.login is not None)
+            try:
+                async with asyncio.timeout(max(0.0, deadline_s - service.now_s())):
+                    (answer,) = await first.ask(create)
+            except TimeoutError as error:
+                raise OutcomeUnknown("the server did not answer in time") from error
             if isinstance(answer, OutcomeUnknown):
                 raise answer
             if answer.error == wire.NODE_EXISTS:
@@ -114,11 +119,8 @@ class Sessions:
         except BaseException:
             first.close()
             raise
+        service.history.committed(asked_after, answer.zxid)
         self._attend(reference).keep(first)
-        try:
-            service.history.committed(asked_after, answer.zxid)
-        except IncarnationChanged:  # nobody leads by it before that is settled; to hold it does no harm
-            self._breaks[reference.session] = service.history.breaks
         return reference
 
     async def _first_visit(self, timeout_ms: int, deadline_s: float) -> Visit:
@@ -254,7 +256,10 @@ class Sessions:
         """What was created, unless its number is one that nobody may lead with: then it goes again. Raises Unsupported."""
         name = answer.created.rpartition("/")[2]
         try:
-            check_sequence(int(name[-10:]) if name[-11:-10] != "-" else -1)
+            seat = layout.read_member(self._service.place.layout, name)
+            invariant(seat is not None, "ZooKeeper numbers what it was told to", name=name)
+            assert seat is not None
+            check_sequence(seat.sequence)
             if answer.revision > TOKEN_NATIVE_MAX:
                 raise Unsupported(
                     f"ZooKeeper's epoch has come to {answer.revision >> 32}: no token can hold it"

@@ -49,13 +49,15 @@ class Visit:
         return answers
 
     async def _answer(self, xid: int, kind: int) -> wire.Answer:
-        while True:
-            found, answer = wire.answer(await _frame(self._reader), kind)
-            if found == xid:
-                return answer
-            if found == wire.AUTH_XID and answer.error == wire.OK:
-                continue
+        frame = await _frame(self._reader)
+        while wire.is_of_login(frame):
+            if wire.answer(frame, wire.AUTH)[1].error != wire.OK:
+                raise ProtocolViolation("the login was refused")
+            frame = await _frame(self._reader)
+        found, answer = wire.answer(frame, kind)
+        if found != xid:
             raise ProtocolViolation(f"an answer to {found}, and {xid} was asked")
+        return answer
 
     def close(self) -> None:
         """The session stays as it is."""
@@ -70,8 +72,6 @@ async def pay(place: Place, address: Address, timeout_ms: int, session: int, pas
     reader, writer = await dial(place, address)
     try:
         writer.write(wire.framed(wire.connect(timeout_ms, session, password)))
-        if place.login is not None:
-            writer.write(wire.framed(wire.login(place.login)))
         attached = wire.attached(await _frame(reader))
     except (OSError, EOFError, ProtocolViolation) as error:
         writer.close()
@@ -82,6 +82,8 @@ async def pay(place: Place, address: Address, timeout_ms: int, session: int, pas
     if attached.timeout_ms <= 0:
         writer.close()
         raise SessionGone("the session has ended")
+    if place.login is not None:  # not sooner: on Netty its answer could overtake the other
+        writer.write(wire.framed(wire.login(place.login)))
     return Visit(reader, writer, attached)
 
 
@@ -112,17 +114,25 @@ async def end_over(
     password: bytes,
 ) -> bool:
     """As `end_by`, over a connection on which nothing was sent."""
+    attached: wire.Attached | None = None
+    answer: wire.Answer | None = None
     try:
         writer.write(
             wire.framed(wire.connect(timeout_ms, session, password))
             + wire.framed(wire.request(1, wire.Request(wire.CLOSE)))
         )
         await writer.drain()
-        if wire.attached(await _frame(reader)).timeout_ms <= 0:
-            return False
-        _, answer = wire.answer(await _frame(reader), wire.CLOSE)
+        while attached is None or answer is None:  # in either order, on Netty
+            frame = await _frame(reader)
+            if wire.is_plain_answer(frame):
+                _, answer = wire.answer(frame, wire.CLOSE)
+                continue
+            attached = wire.attached(frame)
+            if attached.timeout_ms <= 0:
+                return False
     except (OSError, EOFError, ProtocolViolation) as error:
-        raise OutcomeUnknown(f"the connection ended before the answer: {error}") from error
+        if answer is None:
+            raise OutcomeUnknown(f"the connection ended before the answer: {error}") from error
     finally:
         writer.close()
     if answer.error == wire.SESSION_EXPIRED:

@@ -106,6 +106,15 @@ def set_data(path: str, data: bytes) -> Request:
     return Request(SET_DATA, _buffer(path.encode()) + _buffer(data) + struct.pack(">i", -1))
 
 
+def is_of_login(frame: bytes) -> bool:
+    return frame[:4] == _LENGTH.pack(AUTH_XID)
+
+
+def is_plain_answer(frame: bytes) -> bool:
+    """An answer that holds nothing; what answers an attachment is longer."""
+    return len(frame) == _REPLY.size
+
+
 def answer(frame: bytes, kind: int) -> tuple[int, Answer]:
     """The xid and the answer to a request of that kind. Raises ProtocolViolation."""
     try:
