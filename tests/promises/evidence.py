@@ -29,6 +29,7 @@ ENGINES: Final[Mapping[str, tuple[str, ...]]] = {
 PLACES: Final[tuple[tuple[str, str], ...]] = (
     ("tests/engines/test_local_", "local"),
     ("tests/engines/test_cluster_", "cluster"),
+    ("tests/engines/test_zookeeper_", "zookeeper"),
     ("tests/consensus/", "core"),
     ("tests/node/", "core"),
     ("tests/kv/", "core"),
