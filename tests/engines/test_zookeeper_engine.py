@@ -7,13 +7,14 @@ import secrets
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import pytest
 from kazoo.client import KazooClient
 
 from incumbent.engines import registry
 from incumbent.engines.api import CellWrite, Claimed, Engine, Waiting
-from incumbent.engines.zookeeper import connect
+from incumbent.engines.zookeeper import cell_steps, connect
 from incumbent.engines.zookeeper.engine import ZooKeeperEngine
 from incumbent.errors import (
     IncarnationChanged,
@@ -23,7 +24,7 @@ from incumbent.errors import (
     NotFirst,
     Unsupported,
 )
-from incumbent.ids import split_token
+from incumbent.ids import make_token, split_token
 from tests.engines.zookeeper_service import TICK_S, ZooKeeperService, service
 
 pytestmark = pytest.mark.slow
@@ -269,6 +270,43 @@ async def test_a_large_value_that_nobody_named_is_swept_away(zookeeper: ZooKeepe
             assert len(client.get_children(cell)) == 2, "it may yet be named"
             await engine.write_cells("e", [CellWrite("c", big, None)], None)
             assert len(client.get_children(cell)) == 1
+
+
+async def test_a_guard_needs_more_than_a_live_member_and_its_token(
+    zookeeper: ZooKeeperService, path: str
+) -> None:
+    """P33: a live member that is not first would have the right token for it, were it first."""
+    async with engine_at(zookeeper.url(path)) as engine, engine_at(zookeeper.url(path)) as other:
+        one = await engine.join(await engine.open_session(TTL_S, "one"), "e", "r", b"")
+        two = await other.join(await other.open_session(TTL_S, "two"), "e", "r", b"")
+        forged = Claimed(two, make_token(0, two.revision))
+        with pytest.raises(NotFirst):
+            await other.write_cells("e", [CellWrite("c", b"bad", None)], forged)
+        await engine.leave(one)
+        assert await other.claim(two) == forged
+        await other.write_cells("e", [CellWrite("c", b"good", None)], forged)
+
+
+async def test_a_guard_holds_until_the_transaction(
+    zookeeper: ZooKeeperService, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P33: the member is removed after it was seen to be first, and before the cells are written."""
+    async with engine_at(zookeeper.url(path)) as engine, engine_at(zookeeper.url(path)) as other:
+        member = await engine.join(await engine.open_session(TTL_S, "one"), "e", "r", b"")
+        claimed = await engine.claim(member)
+        assert isinstance(claimed, Claimed)
+        looked = cell_steps.check_first
+
+        async def and_then_removed(*arguments: Any) -> int:
+            counter = await looked(*arguments)
+            assert await other.remove("e", member.id, member.revision)
+            return counter
+
+        await engine.write_cells("e", [CellWrite("c", b"good", None)], claimed)
+        monkeypatch.setattr(cell_steps, "check_first", and_then_removed)
+        with pytest.raises(NotFirst):
+            await engine.write_cells("e", [CellWrite("c", b"bad", None)], claimed)
+        assert (await other.read_cell("e", "c")).value == b"good"
 
 
 # --- operators ------------------------------------------------------------------------------------------------------

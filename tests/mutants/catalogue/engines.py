@@ -161,7 +161,7 @@ ENGINES: Final[tuple[Mutant, ...]] = (
         "engines/zookeeper/members.py",
         "        if not _is(member, stat) or not seats or seats[0].name != member.id:",
         "        if not _is(member, stat):",
-        (suite("tests/engines/test_zookeeper_conformance.py"),),
+        (suite(ZOOKEEPER),),
         promises=("P33",),
     ),
     Mutant(
@@ -169,7 +169,7 @@ ENGINES: Final[tuple[Mutant, ...]] = (
         "engines/zookeeper/cell_steps.py",
         '                ("check", tree.member(self.group, member.id), -1),\n',
         '                ("check", tree.incarnation, -1),\n',
-        (suite("tests/engines/test_zookeeper_conformance.py"),),
+        (suite(ZOOKEEPER),),
         promises=("P33",),
     ),
     Mutant(
