@@ -20,6 +20,7 @@ class Proxy:
     def __init__(self, host: str, port: int) -> None:
         self.lose: deque[int] = deque()
         self.lost: list[int] = []
+        self.frames = 0  # that went to the server
         self.port = 0
         self._server_at = host, port
         self._tasks = set[asyncio.Task[None]]()
@@ -50,6 +51,7 @@ class Proxy:
                 if self.lose and self.lose[0] == kind:
                     doomed[xid] = self.lose.popleft()
             first = False
+            self.frames += 1
             writer.write(_LENGTH.pack(len(frame)) + frame)
 
     async def _answers(

@@ -14,8 +14,9 @@ from kazoo.client import KazooClient
 
 from incumbent.engines import registry
 from incumbent.engines.api import CellWrite, Claimed, Engine, Waiting
-from incumbent.engines.zookeeper import cell_steps, connect
+from incumbent.engines.zookeeper import connect
 from incumbent.engines.zookeeper.engine import ZooKeeperEngine
+from incumbent.engines.zookeeper.members import check_first
 from incumbent.errors import (
     IncarnationChanged,
     InvalidInput,
@@ -295,15 +296,14 @@ async def test_a_guard_holds_until_the_transaction(
         member = await engine.join(await engine.open_session(TTL_S, "one"), "e", "r", b"")
         claimed = await engine.claim(member)
         assert isinstance(claimed, Claimed)
-        looked = cell_steps.check_first
 
         async def and_then_removed(*arguments: Any) -> int:
-            counter = await looked(*arguments)
+            counter = await check_first(*arguments)
             assert await other.remove("e", member.id, member.revision)
             return counter
 
         await engine.write_cells("e", [CellWrite("c", b"good", None)], claimed)
-        monkeypatch.setattr(cell_steps, "check_first", and_then_removed)
+        monkeypatch.setattr("incumbent.engines.zookeeper.cell_steps.check_first", and_then_removed)
         with pytest.raises(NotFirst):
             await engine.write_cells("e", [CellWrite("c", b"bad", None)], claimed)
         assert (await other.read_cell("e", "c")).value == b"good"

@@ -19,7 +19,7 @@ from incumbent.errors import EngineUnavailable, IncumbentError, OutcomeUnknown, 
 BATCH_MAX: Final = 64
 """Requests in one visit: with the largest member values they are a megabyte, which a server reads one by one."""
 WAITING_MAX: Final = 8192
-HOST_TIMEOUT_MAX_S: Final = 1.0
+HOST_TIMEOUT_MAX_S: Final = 2.0
 HOST_TIMEOUT_PARTS: Final = 8
 """One server has at most an eighth of the TTL to answer: three that hang leave time for a fourth."""
 PAUSE_S: Final = 0.02
