@@ -31,6 +31,7 @@ PLACES: Final[tuple[tuple[str, str], ...]] = (
     ("tests/engines/test_local_", "local"),
     ("tests/engines/test_cluster_", "cluster"),
     ("tests/engines/test_etcd_", "etcd"),
+    ("tests/engines/test_zookeeper_", "zookeeper"),
     ("tests/consensus/", "core"),
     ("tests/node/", "core"),
     ("tests/kv/", "core"),
