@@ -17,7 +17,7 @@ from incumbent.engines.zookeeper.engine import ZooKeeperEngine
 from incumbent.engines.zookeeper.place import parse
 from incumbent.engines.zookeeper.reference import Reference
 from incumbent.errors import OutcomeUnknown
-from tests.engines.candidates import candidates
+from tests.engines.zookeeper_candidates import candidates
 from tests.servers.namespaces import Namespaces, namespaces, why_not
 from tests.servers.zookeeper import ZooKeeper
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engines.candidates import candidates
+from tests.engines.zookeeper_candidates import candidates
 from tests.engines.zookeeper_service import ZooKeeperService, service
 
 pytestmark = pytest.mark.slow

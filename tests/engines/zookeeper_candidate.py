@@ -1,6 +1,6 @@
 """A real candidate, on any engine: campaigns for ever, and records its terms for the judge.
 
-python -m tests.engines.candidate_process NAME URL TTL HISTORY
+python -m tests.engines.zookeeper_candidate NAME URL TTL HISTORY
 """
 
 from __future__ import annotations

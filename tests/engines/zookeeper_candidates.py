@@ -14,7 +14,7 @@ from typing import Final
 from incumbent.check.history import Event, Kind, parse
 from incumbent.check.leadership import Judgement, Verdict, judge
 from incumbent.cli.demo.recorder import Recorder, process_name
-from tests.engines.candidate_process import ELECTION
+from tests.engines.zookeeper_candidate import ELECTION
 
 ROOT: Final = Path(__file__).parent.parent.parent
 PATIENCE_S: Final = 40.0
@@ -38,7 +38,7 @@ class Candidates:
         arguments = (name, self._url, str(self._ttl_s), str(self.history))
         with (self._directory / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                [*within, sys.executable, "-m", "tests.engines.candidate_process", *arguments],
+                [*within, sys.executable, "-m", "tests.engines.zookeeper_candidate", *arguments],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 cwd=ROOT,
