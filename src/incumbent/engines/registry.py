@@ -25,6 +25,7 @@ ENTRY_POINT_GROUP: Final = "incumbent.engines"
 BUILT_IN: Final = {
     "cluster": "incumbent.engines.cluster",
     "local": "incumbent.engines.local",
+    "postgresql": "incumbent.engines.postgres",
 }
 REQUIRABLE: Final = tuple(f.name for f in fields(Guarantees) if f.type in (bool, "bool"))
 """The guarantees that a caller can require: those that are yes or no."""

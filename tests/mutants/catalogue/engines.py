@@ -9,6 +9,7 @@ from tests.mutants.mutant import Mutant, suite
 FRAMES: Final = "runtime/frames.py"
 DIRECTORY: Final = "engines/local/directory.py"
 LOCAL_INPUT: Final = "tests/engines/test_local_input.py"
+POSTGRES_SILENCE: Final = "tests/engines/test_postgres_silence.py"
 LOCAL_PROCESSES: Final = "tests/engines/test_local_processes.py"
 
 ENGINES: Final[tuple[Mutant, ...]] = (
@@ -123,5 +124,29 @@ ENGINES: Final[tuple[Mutant, ...]] = (
         "        return self.nodes[_draw(key, '') % len(self.nodes)] if self.nodes else None",
         (suite("tests/recipes/test_view.py"),),
         promises=("P66", "P68"),
+    ),
+    Mutant(
+        "silence counts from before the session was seen",
+        "engines/postgres/sightings.py",
+        "        self._seen[session] = Sighting(session, beats, server, now_ns + lasts_ns)",
+        "        self._seen[session] = Sighting(session, beats, server, lasts_ns)",
+        (suite(POSTGRES_SILENCE),),
+        promises=("P15", "P17", "P45"),
+    ),
+    Mutant(
+        "what was seen before a promotion proves silence after it",
+        "engines/postgres/sightings.py",
+        "(before.beats, before.server) == (beats, server)",
+        "before.beats == beats",
+        (suite(POSTGRES_SILENCE),),
+        promises=("P45",),
+    ),
+    Mutant(
+        "an older copy of the database is led on",
+        "engines/postgres/memory.py",
+        "        if here < floor:",
+        "        if False:",
+        (suite(POSTGRES_SILENCE),),
+        promises=("P31", "P45"),
     ),
 )
