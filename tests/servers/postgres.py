@@ -58,6 +58,9 @@ class Postgres:
             "initdb", "--pgdata", str(self.data(PRIMARY)), "--username", USER, "--auth", "trust",
             "--encoding", "UTF8", "--locale", "C", "--no-sync",
         )  # fmt: skip
+        # For clients in network namespaces of this host, where the server listens beyond loopback.
+        rules = self.data(PRIMARY) / "pg_hba.conf"
+        rules.write_text(rules.read_text() + "host all all samenet trust\n")
 
     def start(self, name: str = PRIMARY) -> None:
         """And wait until it answers."""
