@@ -85,16 +85,20 @@ def test_a_server_that_went_back_is_refused_until_the_incarnation_is_raised(head
     """P31, P45."""
     memory = Memory()
     memory.learn(HEAD)
-    for _ in range(2):
+    floor = memory.position
+    memory.look(floor, head)  # in passing is enough
+    memory.learn(head)
+    ahead = replace(head, timeline=1, flushed=9000)  # it soon looks as if it had gone far enough
+    for back in (head, ahead):
         with pytest.raises(IncarnationChanged, match=says):
-            memory.check(memory.position, head)
-        memory.learn(head)  # also what was only read in passing
+            memory.check(floor, back)
+    memory.learn(ahead)
     bumped = replace(head, incarnation=1)
     memory.check(memory.position, bumped)
     memory.learn(bumped)
     memory.check(memory.position, bumped)
     with pytest.raises(IncarnationChanged):
-        memory.check(memory.position, HEAD)
+        memory.check(memory.position, replace(bumped, flushed=500))
 
 
 def test_a_promotion_alone_is_no_reset() -> None:

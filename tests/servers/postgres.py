@@ -110,6 +110,12 @@ class Postgres:
             self.ask("SELECT pg_reload_conf()")
             self._until("SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'")
 
+    def part(self) -> None:
+        """The standby follows no more, although both run."""
+        self.ask("ALTER SYSTEM SET primary_conninfo = ''", name=STANDBY)
+        self.ask("SELECT pg_reload_conf()", name=STANDBY)
+        self._until("SELECT 1 WHERE NOT EXISTS (SELECT FROM pg_stat_replication)")
+
     def promote(self) -> None:
         """Make the standby a primary, whatever the old one does."""
         self.ask("SELECT pg_promote(true, 30)", name=STANDBY)

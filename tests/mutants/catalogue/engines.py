@@ -144,8 +144,8 @@ ENGINES: Final[tuple[Mutant, ...]] = (
     Mutant(
         "an older copy of the database is led on",
         "engines/postgres/memory.py",
-        "        if here < floor:",
-        "        if False:",
+        "        elif here < floor:",
+        "        elif False:",
         (suite(POSTGRES_SILENCE),),
         promises=("P31", "P45"),
     ),

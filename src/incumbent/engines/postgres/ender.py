@@ -78,7 +78,7 @@ class PostgresEnder:
         cursor.execute(_END, values)
         ended = False
         while cursor.nextset():
-            if cursor.description is not None and cursor.description[0].name == "live":
+            if cursor.description and cursor.description[0].name == "live":
                 ended = cursor.fetchone() == (1,)
         return ended
 

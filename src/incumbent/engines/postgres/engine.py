@@ -202,7 +202,10 @@ class PostgresEngine:
         return await self._transact(judged, pool)
 
     async def _transact(self, work: Work[T], pool: Pool) -> T:
+        floor = self._memory.position
+
         async def remembered(tx: Transaction) -> tuple[T, Transaction]:
+            self._memory.look(floor, tx.head)
             return await work(tx), tx
 
         answer, tx = await pool.transact(remembered)

@@ -22,11 +22,12 @@ class Position:
 
 
 class Memory:
-    """Until an operator raises the incarnation, what went back stays refused."""
+    """Until an operator raises the incarnation, what went back stays refused: it soon looks as if it had gone far enough."""
 
     def __init__(self) -> None:
         self._uuid = ""
         self._position = Position(0, 0, 0)
+        self._refused = ""  # why
         self._changes: dict[str, int] = {}
 
     @property
@@ -35,23 +36,30 @@ class Memory:
         return self._position
 
     def check(self, floor: Position, head: Head) -> None:
-        """Raises IncarnationChanged when the server is behind `floor`, or another one."""
+        """Raises IncarnationChanged when the server is behind `floor`, or another one, or was since the incarnation was raised."""
+        self.look(floor, head)
+        if self._refused and head.incarnation <= self._position.incarnation:
+            raise IncarnationChanged(f"{self._refused}; raise the incarnation to lead on")
+
+    def look(self, floor: Position, head: Head) -> None:
+        """Notice a server that went back, whatever it was asked."""
         here = Position(head.incarnation, head.timeline, head.flushed)
         if here.incarnation > floor.incarnation:
             return
         if self._uuid not in ("", head.uuid):
-            raise IncarnationChanged("the engine's tables were made anew; raise the incarnation to lead on")
-        if here < floor:
-            raise IncarnationChanged(
+            self._refused = "the engine's tables were made anew"
+        elif here < floor:
+            self._refused = (
                 f"the server went back from timeline {floor.timeline}, byte {floor.flushed:x} to timeline {here.timeline}, "
-                f"byte {here.flushed:x}: restored from a backup, or an old primary; raise the incarnation to lead on"
+                f"byte {here.flushed:x}: restored from a backup, or an old primary"
             )
 
     def learn(self, head: Head) -> None:
         here = Position(head.incarnation, head.timeline, head.flushed)
-        if here.incarnation > self._position.incarnation or self._uuid == "":
+        if here.incarnation > self._position.incarnation:
+            self._uuid, self._refused = head.uuid, ""
+        if self._uuid in ("", head.uuid):
             self._uuid = head.uuid
-        if self._uuid == head.uuid:
             self._position = max(self._position, here)
 
     def changes(self, group: str) -> int:

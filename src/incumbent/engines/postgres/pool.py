@@ -93,7 +93,9 @@ class _Call:
     """How far one call has come."""
 
     link: Link | None = None
+    begun: bool = False  # the server has answered
     committing: bool = False
+    given_up: bool = False
 
 
 class Pool:
@@ -144,24 +146,28 @@ class Pool:
 
     async def _run(self, call: _Call, work: Work[T]) -> T:
         async with self._places:
-            link = call.link = await self._take()
-            try:
-                return await self._transaction(call, link, work)
-            except IncarnationChanged:
-                await link.close()  # of several hosts, another may be the one that counts now
-                raise
-            except psycopg.Error as error:
-                if call.committing:
-                    raise OutcomeUnknown(f"no word of the commit: {error}") from error
-                raise translated(error) from error
-            finally:
-                call.link = None
-                await self._give_back(link)
+            while True:
+                link = call.link = await self._take()
+                try:
+                    return await self._transaction(call, link, work)
+                except IncarnationChanged:
+                    await link.close()  # of several hosts, another may be the one that counts now
+                    raise
+                except psycopg.Error as error:
+                    if call.committing:
+                        raise OutcomeUnknown(f"no word of the commit: {error}") from error
+                    if call.given_up or call.begun or link.usable:
+                        raise translated(error) from error
+                    # It died while it was idle: the server was started anew, or a pool was. The next one, or a fresh one.
+                finally:
+                    call.link = None
+                    await self._give_back(link)
 
     async def _transaction(self, call: _Call, link: Link, work: Work[T]) -> T:
         timeout = str(max(1, round(self._settings.timeout_s * 1000)))
         path = f"{self._settings.schema}, pg_temp"
         *_, rows = await link.run(_PROLOGUE, path, timeout, timeout, timeout)
+        call.begun = True
         answer = await work(Transaction(link, Head(*rows[0])))
         link.warned = False
         call.committing = True
@@ -197,6 +203,7 @@ class Pool:
 
 
 def _give_up(call: _Call, task: asyncio.Task[Any]) -> None:
+    call.given_up = True
     if call.link is None:
         task.cancel()  # it has no connection yet, so nothing was done
     else:
