@@ -384,7 +384,7 @@ async def test_behind_a_pool_watches_look_by_themselves(server: Postgres) -> Non
             async with asyncio.timeout(5):
                 await waiting
             await watch.aclose()
-            assert two._wakeups._polls
+            assert two._wakeups.polls
         findings = {finding.code for finding in (await registry.examine(url)).findings}
         assert findings == {"postgresql-fsync-off", "postgresql-pooled"}
 
@@ -408,8 +408,9 @@ async def test_the_doctor_names_what_is_wrong(server: Postgres, url: str) -> Non
 
 async def test_passwords_are_not_shown(server: Postgres) -> None:
     host, port = server.addresses["primary"]
+    _, nobodys = server.addresses[STANDBY]
     with pytest.raises(EngineUnavailable) as refused:
-        await connect(f"postgresql://u:s3cret@{host}:{port + 1}/d?timeout=1")
+        await connect(f"postgresql://u:s3cret@{host}:{nobodys}/d?timeout=1")
     assert "s3cret" not in str(refused.value)
     async with opened(
         f"postgresql://postgres:s3cret@{host}:{port}/postgres?schema={next(SCHEMAS)}"

@@ -143,7 +143,7 @@ ENGINES: Final[tuple[Mutant, ...]] = (
     ),
     Mutant(
         "an older copy of the database is led on",
-        "engines/postgres/memory.py",
+        "engines/history.py",
         "        elif here < floor:",
         "        elif False:",
         (suite(POSTGRES_SILENCE),),

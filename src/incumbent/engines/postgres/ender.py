@@ -12,8 +12,8 @@ import psycopg
 from psycopg import ClientCursor, Connection
 
 from incumbent.engines.api import Ref
-from incumbent.engines.postgres.reference import Reference
 from incumbent.engines.postgres.settings import Settings
+from incumbent.engines.reference import Reference
 
 T = TypeVar("T")
 RETRY_EVERY_S: Final = 0.1
@@ -45,12 +45,12 @@ class PostgresEnder:
         self._url = ""
 
     async def prepare(self, ref: Ref) -> None:
-        reference = Reference.from_bytes(ref)
+        reference = Reference.from_bytes(ref, "postgresql")
         await self._run(lambda: self._connected(reference).execute("SELECT 1"))
 
     async def end(self, ref: Ref) -> bool:
         """True = ended now, False = was already over. A commit without an answer is asked for again, and then says False."""
-        reference = Reference.from_bytes(ref)
+        reference = Reference.from_bytes(ref, "postgresql")
         while True:
             try:
                 return await self._run(lambda: self._end(reference))

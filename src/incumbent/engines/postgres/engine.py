@@ -24,11 +24,11 @@ from incumbent.engines.postgres.guarantees import CELL_BYTES_MAX, guarantees
 from incumbent.engines.postgres.link import Link, translated
 from incumbent.engines.postgres.memory import Memory
 from incumbent.engines.postgres.pool import LINKS_MAX, Pool, Transaction, Work
-from incumbent.engines.postgres.reference import URL_BYTES_MAX, Reference, session_id
 from incumbent.engines.postgres.schema import settle
 from incumbent.engines.postgres.settings import Settings
 from incumbent.engines.postgres.sightings import Sightings
-from incumbent.engines.postgres.wakeups import Wakeups
+from incumbent.engines.postgres.wakeups import wakeups
+from incumbent.engines.reference import Reference, check_url, session_id
 from incumbent.errors import EngineUnavailable, IncumbentError, InvalidInput, Unsupported, WatchLost
 from incumbent.ports import Clock
 from incumbent.runtime.clock import BoottimeClock
@@ -36,6 +36,7 @@ from incumbent.runtime.clock import BoottimeClock
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+SCHEME: Final = "postgresql"
 NS: Final = 1_000_000_000
 LOOKS_PER_TTL: Final = 8
 """How often who is next in line looks whether the one in front still renews: a death is seen a TTL after a look."""
@@ -52,7 +53,7 @@ class PostgresEngine:
         self._clock = clock
         self._calls = Pool(settings, LINKS_MAX)
         self._beats = Pool(settings, 1)  # a renewal waits for nobody's lock
-        self._wakeups = Wakeups(settings)
+        self._wakeups = wakeups(settings)
         self._memory = Memory()
         self._sightings = Sightings()
         self._sooner = asyncio.Event()  # something is due before what is waited for
@@ -61,8 +62,7 @@ class PostgresEngine:
     @classmethod
     async def open(cls, settings: Settings, *, clock: Clock | None = None) -> PostgresEngine:
         """Connect, and make the schema if it is missing. `clock` is for tests."""
-        if len(settings.url.encode()) > URL_BYTES_MAX:
-            raise InvalidInput("url", "is too long", f"use at most {URL_BYTES_MAX} bytes")
+        check_url(settings.url)
         await prepare(settings)
         engine = cls(settings, BoottimeClock() if clock is None else clock)
         engine._gravedigger = asyncio.create_task(engine._bury_silent(), name="incumbent-silence")
@@ -80,16 +80,16 @@ class PostgresEngine:
         session = session_id(check_request_id(request_id))
         ttl_ns, delay_ns = math.ceil(ttl * NS), math.ceil(release_delay * NS)
         await self._call(lambda tx: store.open_session(tx, session, ttl_ns, delay_ns))
-        return Session(Reference(session, self._settings.url).to_bytes(), ttl)
+        return Session(Reference(SCHEME, session, self._settings.url).to_bytes(), ttl)
 
     async def renew(self, session: Session) -> None:
-        own = Reference.from_bytes(session.ref).session
+        own = Reference.from_bytes(session.ref, SCHEME).session
         await self._bury_due(own)  # by our own clock it may be over, and nobody else has noticed
         beats, server = self._sightings.beats(own), self._sightings.server(own)
         await self._judged(lambda tx: store.renew(tx, own, beats, server), self._beats)
 
     async def end_session(self, ref: Ref) -> bool:
-        reference = Reference.from_bytes(ref)
+        reference = Reference.from_bytes(ref, SCHEME)
         ended = await self._call(lambda tx: store.end_session(tx, reference.session))
         self._sightings.forget(reference.session)
         return ended
@@ -97,7 +97,7 @@ class PostgresEngine:
     # --- members --------------------------------------------------------------------------------------------------
 
     async def join(self, session: Session, group: str, request_id: str, value: bytes) -> Member:
-        own = Reference.from_bytes(session.ref).session
+        own = Reference.from_bytes(session.ref, SCHEME).session
         check_name("group", group)
         check_request_id(request_id)
         check_member_value(value)

@@ -54,7 +54,11 @@ class Link:
                     **cast(dict[str, Any], settings.parameters),
                 )
                 link = cls(connection)
-                ((own,),) = await link.run("SELECT pg_backend_pid()")
+                try:
+                    ((own,),) = await link.run("SELECT pg_backend_pid()")
+                except BaseException:
+                    await link.close()
+                    raise
                 link.pooled = own[0] != connection.info.backend_pid
         except TimeoutError as error:
             raise EngineUnavailable(f"{settings.shown}: no connection in {settings.timeout_s} s") from error

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 import psycopg
 
-from incumbent.engines.postgres.link import Link, Rows, translated
+from incumbent.engines.postgres.link import CLOSE_TIMEOUT_S, Link, Rows, translated
 from incumbent.engines.postgres.settings import Settings
 from incumbent.errors import (
     EngineUnavailable,
@@ -140,6 +140,8 @@ class Pool:
         self.closed = True
         for task, call in self._calls.items():
             _give_up(call, task)
+        if self._calls:
+            await asyncio.wait(set(self._calls), timeout=CLOSE_TIMEOUT_S)
         for link in self._idle:
             await link.close()
         self._idle.clear()
