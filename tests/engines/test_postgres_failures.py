@@ -8,9 +8,11 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from itertools import count
+from pathlib import Path
 
 import psycopg
 import pytest
+import trustme
 
 from incumbent.engines import registry
 from incumbent.engines.api import CellWrite, Claimed, Member, Session
@@ -417,3 +419,26 @@ async def test_passwords_are_not_shown(server: Postgres) -> None:
     ) as engine:
         session, _ = await lead(engine)
         assert "s3cret" not in repr(session) + repr(engine)
+
+
+async def test_tls_proves_who_the_server_is(tmp_path: Path) -> None:
+    """Through libpq's sslmode, also in the guardian's ender."""
+    ours, other = trustme.CA(), trustme.CA()
+    certificate = ours.issue_cert("127.0.0.1")
+    for authority, name in ((ours, "ours"), (other, "other")):
+        authority.cert_pem.write_to_path(str(tmp_path / name))
+    with postgres(fsync="off") as server:
+        server.kill()
+        cert = server.home.write("cert", certificate.cert_chain_pems[0].bytes().decode())
+        key = server.home.write("key", certificate.private_key_pem.bytes().decode())
+        server.settings.update(ssl="on", ssl_cert_file=str(cert), ssl_key_file=str(key))
+        server.start()
+        url = f"{server.url()}?timeout=2&sslmode=verify-full&sslrootcert={tmp_path}"
+        async with opened(f"{url}/ours") as engine:
+            assert server.ask("SELECT bool_or(ssl) FROM pg_stat_ssl") == [(True,)]
+            session, _ = await lead(engine)
+            guardian = registry.ender("postgresql")
+            assert await guardian.end(session.ref) is True
+            await guardian.close()
+        with pytest.raises(EngineUnavailable, match="certificate"):
+            await connect(f"{url}/other")

@@ -47,6 +47,7 @@ def test_a_counter_that_stands_still_keeps_its_time_and_one_that_moves_begins_an
     seen.see(b"s", 1, SERVER, lasts_ns=100, now_ns=0)
     assert seen.see(b"s", 1, SERVER, lasts_ns=100, now_ns=60) == 100
     assert seen.see(b"s", 2, SERVER, lasts_ns=100, now_ns=70) == 170
+    assert seen.see(b"s", 1, SERVER, lasts_ns=100, now_ns=80) == 170  # an answer that came late
     assert seen.due(169) == []
 
 

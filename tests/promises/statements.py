@@ -216,7 +216,7 @@ AREAS: Final[tuple[tuple[str, tuple[Promise, ...]], ...]] = (
                 "PostgreSQL: rows decide, their order is the commit order, and lost backends are noticed.",
                 HELD,
             ),
-            Promise(46, "Redis: a failover that lost the key never gives a fence a lower token."),
+            Promise(46, "Redis: a failover that lost the key never gives a fence a lower token.", HELD),
             Promise(47, "ZooKeeper: only acknowledged renewals count, and a session that ended stays over."),
             Promise(
                 48,

@@ -48,7 +48,7 @@ class Postgres:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.home = Home("postgres")
         self.environment: dict[str, str] = {}  # of what is started from now on: a changed clock, for instance
-        self._settings = {**SETTINGS, **settings}
+        self.settings = {**SETTINGS, **settings}
         self._tree = debian(*PACKAGES)
         self._libraries = {"LD_LIBRARY_PATH": libraries(self._tree)}
 
@@ -64,7 +64,7 @@ class Postgres:
 
     def start(self, name: str = PRIMARY) -> None:
         """And wait until it answers."""
-        settings = {**self._settings, "port": str(self.addresses[name][1])}
+        settings = {**self.settings, "port": str(self.addresses[name][1])}
         given = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
         self.processes[name] = self.home.start(
             [self._program("postgres"), "-D", str(self.data(name)), *given],

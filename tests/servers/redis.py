@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import socket
 import subprocess
@@ -108,6 +109,15 @@ class Redis:
 
     def data(self, name: str = PRIMARY) -> Path:
         return self._directory / name
+
+    def backup(self) -> Path:
+        """A copy of the primary's files, as they are now."""
+        return Path(shutil.copytree(self.data(), self._directory / "backup"))
+
+    def restore(self, copy: Path) -> None:
+        """Put a backup in the place of the primary's files. It has to be down."""
+        shutil.rmtree(self.data())
+        shutil.copytree(copy, self.data())
 
     def kill(self, name: str = PRIMARY) -> None:
         process = self.processes.pop(name)

@@ -26,6 +26,7 @@ BUILT_IN: Final = {
     "cluster": "incumbent.engines.cluster",
     "local": "incumbent.engines.local",
     "postgresql": "incumbent.engines.postgres",
+    "redis": "incumbent.engines.redis",
 }
 REQUIRABLE: Final = tuple(f.name for f in fields(Guarantees) if f.type in (bool, "bool"))
 """The guarantees that a caller can require: those that are yes or no."""

@@ -9,6 +9,7 @@ from tests.mutants.mutant import Mutant, suite
 FRAMES: Final = "runtime/frames.py"
 DIRECTORY: Final = "engines/local/directory.py"
 LOCAL_INPUT: Final = "tests/engines/test_local_input.py"
+REDIS_INPUT: Final = "tests/engines/test_redis_input.py"
 POSTGRES_SILENCE: Final = "tests/engines/test_postgres_silence.py"
 LOCAL_PROCESSES: Final = "tests/engines/test_local_processes.py"
 
@@ -136,8 +137,8 @@ ENGINES: Final[tuple[Mutant, ...]] = (
     Mutant(
         "what was seen before a promotion proves silence after it",
         "engines/postgres/sightings.py",
-        "(before.beats, before.server) == (beats, server)",
-        "before.beats == beats",
+        "before.server == server and before.beats >= beats:",
+        "before.beats >= beats:",
         (suite(POSTGRES_SILENCE),),
         promises=("P45",),
     ),
@@ -146,7 +147,15 @@ ENGINES: Final[tuple[Mutant, ...]] = (
         "engines/history.py",
         "        elif here < floor:",
         "        elif False:",
-        (suite(POSTGRES_SILENCE),),
-        promises=("P31", "P45"),
+        (suite(POSTGRES_SILENCE), suite(REDIS_INPUT)),
+        promises=("P31", "P45", "P46"),
+    ),
+    Mutant(
+        "Redis passes for fenced unasked",
+        "engines/redis/guarantees.py",
+        "survives_pause=True) if advisory else GUARANTEES",
+        "survives_pause=True)",
+        (suite(REDIS_INPUT),),
+        promises=("P46",),
     ),
 )

@@ -41,7 +41,7 @@ class Sightings:
     def see(self, session: bytes, beats: int, server: Server, lasts_ns: int, now_ns: int) -> int:
         """It had this counter in an answer that came at `now_ns` or before. Returns when it ends if that does not change."""
         before = self._seen.get(session)
-        if before is not None and (before.beats, before.server) == (beats, server):
+        if before is not None and before.server == server and before.beats >= beats:  # answers may come late
             return before.ends_ns
         if len(self._seen) >= SIGHTINGS_MAX and before is None:
             del self._seen[next(iter(self._seen))]
