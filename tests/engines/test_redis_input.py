@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ssl
+import subprocess
+import sys
 
 import pytest
 
@@ -66,3 +68,19 @@ def test_a_url_says_where_and_its_password_is_not_shown() -> None:
     assert Settings.parse("redis://h").context() is None
     with pytest.raises(InvalidInput, match="TLS file"):
         Settings.parse("redis://h?tls_ca=/nowhere").context()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "library", "package"), [("redis", "redis", "redis"), ("postgresql", "psycopg", "postgres")]
+)
+def test_a_missing_client_library_is_named(scheme: str, library: str, package: str) -> None:
+    """In a process of its own, where nothing was imported before."""
+    script = (
+        f"import asyncio, sys; sys.modules[{library!r}] = None\n"
+        "from incumbent.engines.registry import connect\n"
+        "from incumbent.errors import Unsupported\n"
+        f"try: asyncio.run(connect('{scheme}://h/0'))\n"
+        f"except Unsupported as error: sys.exit('incumbent[{package}]' not in str(error))\n"
+        "sys.exit(2)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

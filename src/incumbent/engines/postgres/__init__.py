@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from incumbent.engines.api import Engine
 from incumbent.engines.postgres.settings import OPTIONS, Settings
+from incumbent.errors import Unsupported
 
 __all__ = ["OPTIONS", "connect"]
 
@@ -21,6 +22,9 @@ async def connect(url: str) -> Engine:
     or that has no synchronous standby although the URL says so; NotAllowed, EngineUnavailable.
     """
     settings = Settings.parse(url)
-    from incumbent.engines.postgres.engine import PostgresEngine
+    try:
+        from incumbent.engines.postgres.engine import PostgresEngine
+    except ModuleNotFoundError as error:
+        raise Unsupported("the client library is missing: pip install incumbent[postgres]") from error
 
     return await PostgresEngine.open(settings)

@@ -37,6 +37,7 @@ class Link:
         self._connection = connection
         self._cursor = AsyncClientCursor(connection)
         self.warned = False  # the server warned since this was last set to False
+        self.fresh = True  # not used before
         self.pooled = False  # a pool is in between: nothing of a session may be relied on
         connection.add_notice_handler(self._on_notice)
 

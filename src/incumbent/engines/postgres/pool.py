@@ -158,12 +158,12 @@ class Pool:
                 except psycopg.Error as error:
                     if call.committing:
                         raise OutcomeUnknown(f"no word of the commit: {error}") from error
-                    if call.given_up or call.begun or link.usable:
+                    if call.given_up or call.begun or link.usable or link.fresh:
                         raise translated(error) from error
                     # It died while it was idle: the server was started anew, or a pool was. The next one, or a fresh one.
                 finally:
-                    call.link = None
                     await self._give_back(link)
+                    call.link = None
 
     async def _transaction(self, call: _Call, link: Link, work: Work[T]) -> T:
         timeout = str(max(1, round(self._settings.timeout_s * 1000)))
@@ -194,6 +194,7 @@ class Pool:
             await link.close()
             return
         if link.usable and not self.closed:
+            link.fresh = False
             self._idle.append(link)
         else:
             await link.close()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from incumbent.engines.api import Engine
 from incumbent.engines.redis.settings import OPTIONS, Settings
+from incumbent.errors import Unsupported
 
 __all__ = ["OPTIONS", "connect"]
 
@@ -18,6 +19,9 @@ async def connect(url: str) -> Engine:
     NotAllowed for a wrong password, EngineUnavailable.
     """
     settings = Settings.parse(url)
-    from incumbent.engines.redis.engine import RedisEngine
+    try:
+        from incumbent.engines.redis.engine import RedisEngine
+    except ModuleNotFoundError as error:
+        raise Unsupported("the client library is missing: pip install incumbent[redis]") from error
 
     return await RedisEngine.open(settings)

@@ -40,6 +40,9 @@ class RedisEnder:
         reference = Reference.from_bytes(ref, "redis")
         try:
             await self._run(reference, HELLO)
+        except EngineError as error:
+            self._follow(str(error))  # `end` will get there
+            await self.close()
         except _LOST as error:
             await self.close()
             raise EngineUnavailable(f"the server is not reached: {error!r}") from error
@@ -51,9 +54,12 @@ class RedisEnder:
             try:
                 _, (ended, *_) = await self._run(reference, END, reference.session.hex())
                 return bool(ended)
-            except (*_LOST, EngineError):
-                await self.close()
-                await asyncio.sleep(RETRY_EVERY_S)
+            except _LOST:
+                self._settings = None  # from where it says we are sent on again
+            except EngineError as error:
+                self._follow(str(error))
+            await self.close()
+            await asyncio.sleep(RETRY_EVERY_S)
 
     async def close(self) -> None:
         if self._writer is not None:
@@ -71,16 +77,16 @@ class RedisEnder:
                 await self._connect(settings)
             # In full: it is one round trip also where the server does not know the script yet.
             words = ("EVAL", script.text, "1", "{" + settings.namespace + "}meta", secrets.token_hex(16))
-            try:
-                return await self._ask(*words, *arguments)
-            except EngineError as error:
-                kind, *place = str(error).split(" ")
-                if kind == "MOVED":  # a cluster whose node this is not; asked again, it is the right one
-                    host, _, port = place[1].rpartition(":")
-                    self._address = (host or self._address[0], int(port))
-                elif kind == "READONLY":
-                    self._address = (settings.host, settings.port)
-                raise
+            return await self._ask(*words, *arguments)
+
+    def _follow(self, error: str) -> None:
+        """A cluster whose node this is not says which one it is."""
+        kind, *place = error.split(" ")
+        if kind == "MOVED" and len(place) == 2:
+            host, _, port = place[1].rpartition(":")
+            self._address = (host or self._address[0], int(port))
+        else:
+            self._settings = None
 
     async def _connect(self, settings: Settings) -> None:
         self._reader, self._writer = await asyncio.open_connection(

@@ -115,5 +115,9 @@ class Pool:
                 return link
             await link.close()
         link = Link(self._settings, *self._address)
-        await link.open()
+        try:
+            await link.open()
+        except EngineUnavailable:
+            self._address = (self._settings.host, self._settings.port)  # from there we are sent on again
+            raise
         return link
