@@ -56,7 +56,8 @@ class PostgresEngine:
         self._wakeups = wakeups(settings)
         self._memory = Memory()
         self._sightings = Sightings()
-        self._sooner = asyncio.Event()  # something is due before what is waited for
+        self._waits_ns: int | None = None  # until when the gravedigger waits; None = for the first sighting
+        self._sooner = asyncio.Event()  # something is due before that
         self._gravedigger: asyncio.Task[None] | None = None
 
     @classmethod
@@ -212,11 +213,11 @@ class PostgresEngine:
         self._memory.learn(tx.head)
         now_ns, server = self._clock.now_ns(), store.server_of(tx.head)
         for beat in tx.seen:
-            self._sightings.see(beat.session, beat.beats, server, beat.lasts_ns, now_ns)
+            ends_ns = self._sightings.see(beat.session, beat.beats, server, beat.lasts_ns, now_ns)
+            if self._waits_ns is None or ends_ns < self._waits_ns:
+                self._sooner.set()
         for group, changes in tx.changes.items():
             self._memory.learn_group(group, changes)
-        if tx.seen:
-            self._sooner.set()
         return answer
 
     # --- silence --------------------------------------------------------------------------------------------------
@@ -234,7 +235,7 @@ class PostgresEngine:
         """For who waits, and for our own sessions that nobody renews any more."""
         while True:
             self._sooner.clear()
-            next_ns = self._sightings.next_ns
+            self._waits_ns = next_ns = self._sightings.next_ns
             wait_s = None if next_ns is None else max(0.0, (next_ns - self._clock.now_ns()) / NS)
             try:
                 async with asyncio.timeout(wait_s):
