@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, Final
-
-import psycopg
 
 from incumbent.engines.api import TTL_MAX_S, TTL_MIN_S
 from incumbent.engines.examination import Examination, Finding, Severity
-from incumbent.engines.postgres.link import Link, translated
+from incumbent.engines.postgres.link import briefly
 from incumbent.engines.postgres.settings import Settings
 from incumbent.engines.postgres.store import TIMELINE_MAX
-from incumbent.errors import EngineUnavailable
 
 VERSION_MIN: Final = 130000
 TIMELINE_HIGH: Final = TIMELINE_MAX // 2
@@ -34,17 +30,8 @@ SELECT current_setting('server_version'), current_setting('server_version_num'):
 async def examine(url: str) -> Examination:
     """Asks once, changes nothing. Raises InvalidInput, EngineUnavailable."""
     settings = Settings.parse(url)
-    link = await Link.open(settings)
-    try:
-        async with asyncio.timeout(settings.timeout_s):
-            ((answer,),) = await link.run(_QUESTIONS)
-    except TimeoutError as error:
-        link.abort()
-        raise EngineUnavailable(f"{settings.shown}: no answer in {settings.timeout_s} s") from error
-    except psycopg.Error as error:
-        raise translated(error) from error
-    finally:
-        await link.close()
+    async with briefly(settings) as link:
+        ((answer,),) = await link.run(_QUESTIONS)
     findings = _judge(settings, answer, pooled=link.pooled)
     members = 1 + answer[7]
     server = f"PostgreSQL {answer[0]}, {members} server{'s' if members > 1 else ''}"

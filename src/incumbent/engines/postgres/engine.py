@@ -8,8 +8,6 @@ import math
 from collections.abc import AsyncGenerator, Sequence
 from typing import Final, TypeVar
 
-import psycopg
-
 from incumbent.engines.api import Cell, CellWrite, Claimed, Guarantees, Member, Ref, Roster, Session, Waiting
 from incumbent.engines.inputs import (
     check_cell_writes,
@@ -21,7 +19,7 @@ from incumbent.engines.inputs import (
 )
 from incumbent.engines.postgres import store
 from incumbent.engines.postgres.guarantees import CELL_BYTES_MAX, guarantees
-from incumbent.engines.postgres.link import Link, translated
+from incumbent.engines.postgres.link import briefly
 from incumbent.engines.postgres.memory import Memory
 from incumbent.engines.postgres.pool import LINKS_MAX, Pool, Transaction, Work
 from incumbent.engines.postgres.schema import settle
@@ -29,7 +27,7 @@ from incumbent.engines.postgres.settings import Settings
 from incumbent.engines.postgres.sightings import Sightings
 from incumbent.engines.postgres.wakeups import wakeups
 from incumbent.engines.reference import Reference, check_url, session_id
-from incumbent.errors import EngineUnavailable, IncumbentError, InvalidInput, Unsupported, WatchLost
+from incumbent.errors import IncumbentError, InvalidInput, Unsupported, WatchLost
 from incumbent.ports import Clock
 from incumbent.runtime.clock import BoottimeClock
 
@@ -252,17 +250,8 @@ class PostgresEngine:
 
 async def prepare(settings: Settings) -> None:
     """Make the schema if it is missing, and see what server this is."""
-    link = await Link.open(settings)
-    try:
-        async with asyncio.timeout(settings.timeout_s):
-            await settle(link, settings.schema)
-            ((names,),) = await link.run("SELECT current_setting('synchronous_standby_names')")
-    except TimeoutError as error:
-        link.abort()
-        raise EngineUnavailable(f"{settings.shown}: no answer in {settings.timeout_s} s") from error
-    except psycopg.Error as error:
-        raise translated(error) from error
-    finally:
-        await link.close()
+    async with briefly(settings) as link:
+        await settle(link, settings.schema)
+        ((names,),) = await link.run("SELECT current_setting('synchronous_standby_names')")
     if settings.standby == "synchronous" and not names[0]:
         raise Unsupported("url: standby=synchronous, but the server's synchronous_standby_names is empty")

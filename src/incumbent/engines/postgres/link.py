@@ -10,7 +10,8 @@ import asyncio
 import math
 import os
 import socket
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, cast
 
 import psycopg
@@ -105,6 +106,22 @@ class Link:
     def _on_notice(self, notice: psycopg.errors.Diagnostic) -> None:
         if notice.severity_nonlocalized == "WARNING":
             self.warned = True
+
+
+@asynccontextmanager
+async def briefly(settings: Settings) -> AsyncIterator[Link]:
+    """A connection for a few questions, within the timeout. Raises what their errors mean."""
+    link = await Link.open(settings)
+    try:
+        async with asyncio.timeout(settings.timeout_s):
+            yield link
+    except TimeoutError as error:
+        link.abort()
+        raise EngineUnavailable(f"{settings.shown}: no answer in {settings.timeout_s} s") from error
+    except psycopg.Error as error:
+        raise translated(error) from error
+    finally:
+        await link.close()
 
 
 def translated(error: psycopg.Error) -> IncumbentError:
