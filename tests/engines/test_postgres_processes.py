@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from tests.engines import holders
 from tests.engines.candidates import Candidates, candidates
-from tests.servers.cable import cable
 from tests.servers.pgbouncer import pgbouncer
 from tests.servers.postgres import STANDBY, Postgres, postgres
 from tests.servers.wallclock import WallClock
@@ -19,7 +19,6 @@ from tests.servers.wallclock import WallClock
 pytestmark = pytest.mark.slow
 
 TTL_S = 1.2
-LONG_S = 30.0  # so long that nothing below can be the TTL's doing
 SCHEMAS = (f"s{number}" for number in count())  # of its own for each test on the shared server
 
 
@@ -41,28 +40,12 @@ def standing(tmp_path: Path) -> Iterator[Candidates]:
 
 
 def test_a_killed_holder_that_is_guarded_is_succeeded_at_once(tmp_path: Path, url: str) -> None:
-    """The guardian ends its session by the reference."""
-    with candidates(tmp_path, LONG_S) as standing:
-        standing.start("a", url, guardian=True)
-        standing.until_elected(1)
-        standing.start("b", url)
-        standing.until(lambda: waiting(url, 2), "the other does not stand")
-        killed = time.monotonic()
-        standing.kill("a")
-        assert standing.until_elected(2).candidate == "b"
-        assert time.monotonic() - killed < LONG_S / 3
-        standing.check()
+    holders.killed_and_guarded(tmp_path, url, lambda members: waiting(url, members))
 
 
 def test_a_killed_holder_is_succeeded_by_a_lone_waiter(standing: Candidates, url: str) -> None:
     """P45: nobody but the waiter's own clock says that it is dead."""
-    standing.start("a", url)
-    standing.until_elected(1)
-    standing.start("b", url)
-    standing.until(lambda: waiting(url, 2), "the other does not stand")
-    standing.kill("a")
-    assert standing.until_elected(2).candidate == "b"
-    standing.check()
+    holders.killed(standing, url, lambda members: waiting(url, members))
 
 
 def test_a_newcomer_waits_a_whole_ttl_for_a_holder_that_is_long_dead(standing: Candidates, url: str) -> None:
@@ -78,43 +61,21 @@ def test_a_newcomer_waits_a_whole_ttl_for_a_holder_that_is_long_dead(standing: C
 
 
 def test_a_stopped_holder_is_succeeded_and_acts_no_more(standing: Candidates, url: str) -> None:
-    standing.start("a", url)
-    first = standing.until_elected(1)
-    standing.start("b", url)
-    standing.stop("a")
-    standing.until_elected(2)
-    standing.go_on("a")
-    assert standing.until_ended(first.token).candidate == "a"
-    standing.until_renewed()
-    standing.check()
+    holders.stopped(standing, url)
 
 
-@pytest.mark.parametrize("fault", ["killed", "stopped"])
+@pytest.mark.parametrize("story", [holders.server_killed, holders.server_stopped])
 def test_a_server_that_is_gone_for_longer_than_the_ttl(
-    fault: str, standing: Candidates, server: Postgres, url: str
+    story: Callable[[Candidates, Postgres, str], None], standing: Candidates, server: Postgres, url: str
 ) -> None:
-    """Terms end by their deadline, and begin again with higher tokens."""
-    for name in "ab":
-        standing.start(name, url)
-    first = standing.until_elected(1)
-    if fault == "killed":
-        server.kill()
-        standing.until_ended(first.token)
-        server.start()
-    else:
-        server.stop()
-        standing.until_ended(first.token)
-        server.go_on()
-    standing.until_elected(2)
-    standing.until_renewed()
-    standing.check()
+    story(standing, server, url)
 
 
 def test_a_server_that_restarts_within_the_ttl_costs_no_leadership(
     tmp_path: Path, server: Postgres, url: str
 ) -> None:
     """P45: backends die and connections are lost; rows stay."""
-    with candidates(tmp_path, LONG_S) as standing:
+    with candidates(tmp_path, holders.LONG_S) as standing:
         for name in "ab":
             standing.start(name, url)
         standing.until_elected(1)
@@ -146,23 +107,8 @@ def test_a_pool_that_restarts_costs_no_leadership(tmp_path: Path, server: Postgr
         standing.check()
 
 
-def test_a_holder_that_is_cut_off_stops_in_time(standing: Candidates, server: Postgres, url: str) -> None:
-    """Its packets vanish; it gives up before the other is elected, and takes part again when it is back."""
-    with cable() as wire:
-        inside = url.replace("127.0.0.1", wire.outside)
-        standing.start("a", inside, within=wire.command)
-        first = standing.until_elected(1)
-        standing.start("b", url)
-        standing.until(lambda: waiting(url, 2), "the other does not stand")
-        wire.pull()
-        ended = standing.until_ended(first.token)
-        second = standing.until_elected(2)
-        assert ended.time_ns <= second.time_ns
-        wire.plug_in()
-        standing.until(lambda: waiting(url, 2), "it does not come back")
-        standing.kill("b")
-        assert standing.until_elected(3).candidate == "a"
-        standing.check()
+def test_a_holder_that_is_cut_off_stops_in_time(standing: Candidates, url: str) -> None:
+    holders.cut_off(standing, url, lambda members: waiting(url, members))
 
 
 def test_steps_of_the_servers_wall_clock_change_nothing(standing: Candidates) -> None:

@@ -6,20 +6,19 @@ The engine is advisory: where a server forgets, leaderships may overlap, and the
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
 import pytest
 
+from tests.engines import holders
 from tests.engines.candidates import Candidates, candidates
-from tests.servers.cable import cable
 from tests.servers.redis import REPLICA, Redis, redis
 
 pytestmark = pytest.mark.slow
 
 TTL_S = 1.0
-LONG_S = 30.0  # so long that nothing below can be the TTL's doing
 NAMESPACES = (f"n{number}" for number in count())
 
 
@@ -49,76 +48,28 @@ def stand(server: Redis, url: str, members: int) -> bool:
 def test_a_killed_holder_that_is_guarded_is_succeeded_at_once(
     tmp_path: Path, server: Redis, url: str
 ) -> None:
-    """The guardian ends its session by the reference, over a plain socket."""
-    with candidates(tmp_path, LONG_S) as standing:
-        standing.start("a", url, guardian=True)
-        standing.until_elected(1)
-        standing.start("b", url)
-        standing.until(lambda: stand(server, url, 2), "the other does not stand")
-        killed = time.monotonic()
-        standing.kill("a")
-        assert standing.until_elected(2).candidate == "b"
-        assert time.monotonic() - killed < LONG_S / 3
-        standing.check()
+    holders.killed_and_guarded(tmp_path, url, lambda members: stand(server, url, members))
 
 
-def test_a_killed_holder_is_succeeded_by_the_servers_expiry(standing: Candidates, url: str) -> None:
-    standing.start("a", url)
-    standing.until_elected(1)
-    standing.start("b", url)
-    standing.kill("a")
-    assert standing.until_elected(2).candidate == "b"
-    standing.check()
+def test_a_killed_holder_is_succeeded_by_the_servers_expiry(
+    standing: Candidates, server: Redis, url: str
+) -> None:
+    holders.killed(standing, url, lambda members: stand(server, url, members))
 
 
 def test_a_stopped_holder_is_succeeded_and_acts_no_more(standing: Candidates, url: str) -> None:
-    standing.start("a", url)
-    first = standing.until_elected(1)
-    standing.start("b", url)
-    standing.stop("a")
-    standing.until_elected(2)
-    standing.go_on("a")
-    assert standing.until_ended(first.token).candidate == "a"
-    standing.until_renewed()
-    standing.check()
+    holders.stopped(standing, url)
 
 
-@pytest.mark.parametrize("fault", ["killed", "stopped"])
+@pytest.mark.parametrize("story", [holders.server_killed, holders.server_stopped])
 def test_a_server_that_is_gone_for_longer_than_the_ttl(
-    fault: str, standing: Candidates, server: Redis, url: str
+    story: Callable[[Candidates, Redis, str], None], standing: Candidates, server: Redis, url: str
 ) -> None:
-    """Terms end by their deadline, and begin again with higher tokens."""
-    for name in "ab":
-        standing.start(name, url)
-    first = standing.until_elected(1)
-    if fault == "killed":
-        server.kill()
-        standing.until_ended(first.token)
-        server.start()
-    else:
-        server.stop()
-        standing.until_ended(first.token)
-        server.go_on()
-    standing.until_elected(2)
-    standing.until_renewed()
-    standing.check()
+    story(standing, server, url)
 
 
 def test_a_holder_that_is_cut_off_stops_in_time(standing: Candidates, server: Redis, url: str) -> None:
-    """Its packets vanish; it gives up before the other is elected, and takes part again when it is back."""
-    with cable() as wire:
-        standing.start("a", url.replace("127.0.0.1", wire.outside), within=wire.command)
-        first = standing.until_elected(1)
-        standing.start("b", url)
-        standing.until(lambda: stand(server, url, 2), "the other does not stand")
-        wire.pull()
-        ended = standing.until_ended(first.token)
-        assert ended.time_ns <= standing.until_elected(2).time_ns
-        wire.plug_in()
-        standing.until(lambda: stand(server, url, 2), "it does not come back")
-        standing.kill("b")
-        assert standing.until_elected(3).candidate == "a"
-        standing.check()
+    holders.cut_off(standing, url, lambda members: stand(server, url, members))
 
 
 def test_a_server_that_forgot_everything_is_not_led_on(tmp_path: Path) -> None:
