@@ -6,7 +6,6 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import pytest
 import trustme
 
 from incumbent.engines import registry
-from incumbent.engines.api import CellWrite, Claimed, Member, Session
+from incumbent.engines.api import CellWrite, Member, Session
 from incumbent.engines.examination import Severity
 from incumbent.engines.postgres import connect
 from incumbent.engines.postgres.engine import PostgresEngine
@@ -25,14 +24,13 @@ from incumbent.engines.postgres.settings import Settings
 from incumbent.errors import (
     EngineUnavailable,
     IncarnationChanged,
-    InvalidInput,
     MemberGone,
-    NotFirst,
     OutcomeUnknown,
     SessionGone,
     Unsupported,
     WatchLost,
 )
+from tests.engines.leading import ended_by_the_guardian, incarnation_raised, lead, opened, until_reached
 from tests.servers.pgbouncer import pgbouncer
 from tests.servers.postgres import STANDBY, Postgres, postgres
 
@@ -51,27 +49,10 @@ def url(server: Postgres) -> str:
     return f"{server.url()}?schema={next(SCHEMAS)}&timeout=1"
 
 
-@asynccontextmanager
-async def opened(url: str) -> AsyncIterator[PostgresEngine]:
-    engine = await connect(url)
-    assert isinstance(engine, PostgresEngine)
-    try:
-        yield engine
-    finally:
-        await engine.close()
-
-
 @pytest.fixture
 async def engine(url: str) -> AsyncIterator[PostgresEngine]:
     async with opened(url) as engine:
         yield engine
-
-
-async def lead(engine: PostgresEngine, group: str = "g", ttl: float = 60.0) -> tuple[Session, Claimed]:
-    session = await engine.open_session(ttl, secrets.token_hex(16))
-    claimed = await engine.claim(await engine.join(session, group, secrets.token_hex(16), b""))
-    assert isinstance(claimed, Claimed)
-    return session, claimed
 
 
 # --- lost answers -----------------------------------------------------------------------------------------------------
@@ -244,16 +225,6 @@ async def test_a_promoted_standby_that_lacks_rows_is_noticed() -> None:
             assert again.token > late_lead.token
 
 
-async def until_reached(ask: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        while True:
-            try:
-                await ask()  # type: ignore[misc]
-                return
-            except (EngineUnavailable, OutcomeUnknown):
-                await asyncio.sleep(0.05)
-
-
 # --- older copies -----------------------------------------------------------------------------------------------------
 
 
@@ -266,7 +237,7 @@ async def test_a_restored_backup_is_refused_until_the_incarnation_is_raised() ->
             server.shut_down()
             copy = server.backup()
             server.start()
-            session, claimed = await until_led(engine, "other")
+            session, claimed = await until_reached(lambda: lead(engine, "other"))
             server.shut_down()
             server.restore(copy)
             server.start()
@@ -280,15 +251,6 @@ async def test_a_restored_backup_is_refused_until_the_incarnation_is_raised() ->
             _, after = await lead(engine, "third")
             assert after.token > claimed.token
             assert after.token >> 56 == 1
-
-
-async def until_led(engine: PostgresEngine, group: str) -> tuple[Session, Claimed]:
-    async with asyncio.timeout(10):
-        while True:
-            try:
-                return await lead(engine, group)
-            except (EngineUnavailable, OutcomeUnknown):
-                await asyncio.sleep(0.05)
 
 
 async def test_a_schema_that_was_dropped_and_made_anew(server: Postgres, url: str) -> None:
@@ -314,27 +276,8 @@ async def test_a_schema_that_was_dropped_and_made_anew(server: Postgres, url: st
 
 
 async def test_a_raised_incarnation_ends_what_was_before(engine: PostgresEngine, url: str) -> None:
-    """P31: nobody claims beside who still believes; its session ends like any other."""
-    session, claimed = await lead(engine, ttl=0.5)
-    assert await registry.bump(url) == 1
-    for refused in (
-        lambda: engine.renew(session),
-        lambda: engine.claim(claimed.member),
-        lambda: engine.write_cells("g", [CellWrite("c", b"v", None)], claimed),
-        lambda: engine.join(session, "other", "r", b""),
-    ):
-        with pytest.raises(IncarnationChanged):
-            await refused()
-    heir = await engine.open_session(60.0, secrets.token_hex(16))
-    member = await engine.join(heir, "g", "r", b"")
-    assert not isinstance(await engine.claim(member), Claimed)
-    assert (await engine.roster("g")).token is None
-    await asyncio.sleep(0.7)
-    after = await engine.claim(member)
-    assert isinstance(after, Claimed)
-    assert after.token > claimed.token
-    with pytest.raises(NotFirst):
-        await engine.write_cells("g", [CellWrite("c", b"v", None)], claimed)
+    """P31."""
+    await incarnation_raised(engine, url)
 
 
 # --- coming and going -------------------------------------------------------------------------------------------------
@@ -356,24 +299,7 @@ async def test_another_format_is_refused(server: Postgres, url: str) -> None:
 
 
 async def test_the_guardians_ender_ends_and_wakes(engine: PostgresEngine, url: str) -> None:
-    session, claimed = await lead(engine)
-    guardian = registry.ender("postgresql")
-    await guardian.prepare(session.ref)
-    await engine.claim(claimed.member)
-    async with opened(url) as other:
-        watch = other.watch("g", (await other.roster("g")).cursor)
-        waiting = asyncio.ensure_future(anext(watch))
-        await asyncio.sleep(0.1)
-        assert await guardian.end(session.ref) is True
-        async with asyncio.timeout(5):
-            await waiting
-        await watch.aclose()
-    assert await guardian.end(session.ref) is False
-    with pytest.raises(MemberGone):
-        await engine.claim(claimed.member)
-    with pytest.raises(InvalidInput):
-        await guardian.end(b"garbage")
-    await guardian.close()
+    await ended_by_the_guardian(engine, url)
 
 
 async def test_behind_a_pool_watches_look_by_themselves(server: Postgres) -> None:

@@ -7,7 +7,6 @@ import secrets
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import pytest
 import trustme
 
 from incumbent.engines import registry
-from incumbent.engines.api import CellWrite, Claimed, Member, Session
+from incumbent.engines.api import CellWrite, Claimed, Member
 from incumbent.engines.examination import Severity
 from incumbent.engines.redis import connect
 from incumbent.engines.redis.engine import RedisEngine
@@ -25,15 +24,14 @@ from incumbent.engines.redis.settings import Settings
 from incumbent.errors import (
     EngineUnavailable,
     IncarnationChanged,
-    InvalidInput,
     MemberGone,
     NotAllowed,
-    NotFirst,
     OutcomeUnknown,
     SessionGone,
     Unsupported,
     WatchLost,
 )
+from tests.engines.leading import ended_by_the_guardian, incarnation_raised, lead, opened, until_reached
 from tests.runtime.ports import free_addresses
 from tests.servers.redis import REPLICA, Redis, redis
 from tests.servers.wallclock import WallClock
@@ -53,36 +51,10 @@ def url(server: Redis) -> str:
     return f"{server.url()}?namespace={next(NAMESPACES)}&timeout=1&accept=advisory"
 
 
-@asynccontextmanager
-async def opened(url: str) -> AsyncIterator[RedisEngine]:
-    engine = await connect(url)
-    assert isinstance(engine, RedisEngine)
-    try:
-        yield engine
-    finally:
-        await engine.close()
-
-
 @pytest.fixture
 async def engine(url: str) -> AsyncIterator[RedisEngine]:
     async with opened(url) as engine:
         yield engine
-
-
-async def lead(engine: RedisEngine, group: str = "g", ttl: float = 60.0) -> tuple[Session, Claimed]:
-    session = await engine.open_session(ttl, secrets.token_hex(16))
-    claimed = await engine.claim(await engine.join(session, group, secrets.token_hex(16), b""))
-    assert isinstance(claimed, Claimed)
-    return session, claimed
-
-
-async def until_reached(ask: Callable[[], Awaitable[Any]]) -> Any:
-    async with asyncio.timeout(10):
-        while True:
-            try:
-                return await ask()
-            except (EngineUnavailable, OutcomeUnknown):
-                await asyncio.sleep(0.05)
 
 
 # --- lost answers -----------------------------------------------------------------------------------------------------
@@ -227,27 +199,8 @@ async def test_data_that_went_back_is_refused_until_the_incarnation_is_raised(
 
 
 async def test_a_raised_incarnation_ends_what_was_before(engine: RedisEngine, url: str) -> None:
-    """P31: nobody claims beside who still believes; its session ends like any other."""
-    session, claimed = await lead(engine, ttl=0.5)
-    assert await registry.bump(url) == 1
-    for refused in (
-        lambda: engine.renew(session),
-        lambda: engine.claim(claimed.member),
-        lambda: engine.write_cells("g", [CellWrite("c", b"v", None)], claimed),
-        lambda: engine.join(session, "other", "r", b""),
-    ):
-        with pytest.raises(IncarnationChanged):
-            await refused()
-    heir = await engine.open_session(60.0, secrets.token_hex(16))
-    member = await engine.join(heir, "g", "r", b"")
-    assert not isinstance(await engine.claim(member), Claimed)
-    assert (await engine.roster("g")).token is None
-    await asyncio.sleep(0.6)
-    after = await engine.claim(member)
-    assert isinstance(after, Claimed)
-    assert after.token > claimed.token
-    with pytest.raises(NotFirst):
-        await engine.write_cells("g", [CellWrite("c", b"v", None)], claimed)
+    """P31."""
+    await incarnation_raised(engine, url)
 
 
 async def test_tokens_rise_over_steps_of_the_servers_clock(tmp_path: Path) -> None:
@@ -347,24 +300,7 @@ async def test_fenced_is_refused_unless_the_caller_says_what_it_is_worth(server:
 
 
 async def test_the_guardians_ender_ends_and_wakes(engine: RedisEngine, url: str) -> None:
-    session, claimed = await lead(engine)
-    guardian = registry.ender("redis")
-    await guardian.prepare(session.ref)
-    await engine.claim(claimed.member)
-    async with opened(url) as other:
-        watch = other.watch("g", (await other.roster("g")).cursor)
-        waiting = asyncio.ensure_future(anext(watch))
-        await asyncio.sleep(0.1)
-        assert await guardian.end(session.ref) is True
-        async with asyncio.timeout(5):
-            await waiting
-        await watch.aclose()
-    assert await guardian.end(session.ref) is False
-    with pytest.raises(MemberGone):
-        await engine.claim(claimed.member)
-    with pytest.raises(InvalidInput):
-        await guardian.end(b"garbage")
-    await guardian.close()
+    await ended_by_the_guardian(engine, url)
 
 
 async def test_the_ender_imports_no_client_library() -> None:
