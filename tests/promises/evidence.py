@@ -24,11 +24,13 @@ ENGINES: Final[Mapping[str, tuple[str, ...]]] = {
         "tests/engines/test_cluster_conformance_memory.py",
         "tests/engines/test_cluster_conformance_voters.py",
     ),
+    "kubernetes": ("tests/engines/test_conformance_kubernetes.py",),
 }
 """Where each engine runs the conformance checks."""
 PLACES: Final[tuple[tuple[str, str], ...]] = (
     ("tests/engines/test_local_", "local"),
     ("tests/engines/test_cluster_", "cluster"),
+    ("tests/engines/test_kubernetes_", "kubernetes"),
     ("tests/consensus/", "core"),
     ("tests/node/", "core"),
     ("tests/kv/", "core"),

@@ -24,6 +24,7 @@ from incumbent.errors import InvalidInput, Unsupported
 ENTRY_POINT_GROUP: Final = "incumbent.engines"
 BUILT_IN: Final = {
     "cluster": "incumbent.engines.cluster",
+    "kubernetes": "incumbent.engines.kubernetes",
     "local": "incumbent.engines.local",
 }
 REQUIRABLE: Final = tuple(f.name for f in fields(Guarantees) if f.type in (bool, "bool"))
