@@ -122,6 +122,8 @@ class Leases:
     def __init__(self, server: Server, deadline_s: float) -> None:
         self._server = server
         self._deadline_s = deadline_s
+        self.wrote = False
+        """Whether any change was acknowledged: what fails after that was not certainly not done."""
 
     async def get(self, name: str) -> Lease:
         return await self._call("GET", self._server.path(name))
@@ -181,6 +183,7 @@ class Leases:
                 await self._pause(READ_PAUSE_S, EngineUnavailable(f"the API server cannot be read: {error}"))
                 continue
             if reply.status in (200, 201, 202):
+                self.wrote = self.wrote or method != "GET"
                 return _parsed(reply.body)
             if reply.status == 401 and not afresh:
                 afresh = True

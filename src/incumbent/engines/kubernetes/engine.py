@@ -40,7 +40,7 @@ from incumbent.engines.inputs import (
 )
 from incumbent.engines.kubernetes import ending
 from incumbent.engines.kubernetes.access import Place, open_access
-from incumbent.engines.kubernetes.cell_store import CellStore, Step
+from incumbent.engines.kubernetes.cell_store import CellStore, Step, WrittenOver
 from incumbent.engines.kubernetes.client import Conflict, Exists, Leases, NotThere, Server
 from incumbent.engines.kubernetes.guarantees import GUARANTEES
 from incumbent.engines.kubernetes.informer import Informer
@@ -55,6 +55,7 @@ from incumbent.engines.kubernetes.leases import (
     election_name,
     encode_value,
     group_selector,
+    has_joined,
     hashed,
     holder_of,
     identity,
@@ -259,10 +260,13 @@ class KubernetesEngine:
         check_name("group", group)
         check_request_id(request_id)
         check_member_value(value)
+        created_at = 0
 
         async def act(leases: Leases) -> Member:
+            nonlocal created_at
             try:
                 lease = await leases.create(new_member(group, reference.name, reference.uid, value))
+                created_at = version_of(lease)
             except Exists:
                 lease = await leases.get(member_name(group, reference.name))
                 if is_ending(lease) or session_uid_of(lease) != reference.uid:
@@ -273,6 +277,11 @@ class KubernetesEngine:
             except SessionGone:
                 await leases.delete(lease)
                 raise
+            if not has_joined(lease):
+                # From here on its place does not hang on the version, which anybody's label or annotation changes.
+                lease = await leases.update(
+                    changed(lease, annotations={JOINED: str(created_at or version_of(lease))})
+                )
             return Member(group, name_of(lease), joined_of(lease))
 
         return await self._finish(act, one_at_a_time=member_name(group, reference.name))
@@ -525,6 +534,8 @@ class KubernetesEngine:
         while True:
             try:
                 return await act(leases)
+            except WrittenOver:
+                raise
             except OutcomeUnknown as error:
                 unknown = error
                 wait_s = UNKNOWN_PAUSE_S
@@ -534,10 +545,14 @@ class KubernetesEngine:
                     min(2 * pause_s, CONFLICT_PAUSE_S_MAX),
                 )
             except (EngineUnavailable, Overloaded) as error:
-                if unknown is not None:
-                    raise unknown from error
+                if unknown is not None or leases.wrote:
+                    raise unknown or OutcomeUnknown(f"a part of it was done, and then: {error}") from error
                 raise
             if loop.time() + wait_s >= deadline_s:
+                if leases.wrote:
+                    raise unknown or OutcomeUnknown(
+                        "a part of it was done; others changed the same Lease all the time"
+                    )
                 raise unknown or EngineUnavailable("others changed the same Lease all the time")
             await asyncio.sleep(wait_s)
 

@@ -146,8 +146,13 @@ def spec(lease: Lease, field: str) -> Any:
     return (lease.get("spec") or {}).get(field)
 
 
+def has_joined(member: Lease) -> bool:
+    """Whether the revision at which it was created is written down."""
+    return JOINED in notes(member)
+
+
 def joined_of(member: Lease) -> int:
-    """The revision at which it was created: the first change of ours writes it down."""
+    """The revision at which it was created; until that is written down, its version."""
     joined = notes(member).get(JOINED)
     return version_of(member) if joined is None else as_revision(joined)
 

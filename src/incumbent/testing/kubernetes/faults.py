@@ -12,7 +12,9 @@ VERBS: Final = ("get", "list", "watch", "create", "update", "delete", "version")
 
 class Harm(Enum):
     REFUSE = auto()  # the connection is closed before anything was done
-    DROP_REPLY = auto()  # everything is done, and the connection is closed instead of an answer
+    DROP_REPLY = (
+        auto()
+    )  # everything is done, and the connection is closed instead of an answer, after `seconds`
     DELAY = auto()  # seconds pass before it is done
     DELAY_REPLY = auto()  # it is done, and seconds pass before the answer
     STATUS = auto()  # an error is answered, and nothing was done

@@ -233,6 +233,7 @@ class KubernetesFake:
     async def _after(self, request: web.Request, fault: Fault) -> None:
         match fault.harm:
             case Harm.DROP_REPLY:
+                await asyncio.sleep(fault.seconds)
                 _hang_up(request)
             case Harm.DELAY_REPLY:
                 await asyncio.sleep(fault.seconds)
