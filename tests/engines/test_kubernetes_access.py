@@ -261,6 +261,16 @@ async def test_who_does_not_listen_was_certainly_not_asked() -> None:
         await client.request("PUT", "/x", {}, b"", timeout=5)
 
 
+async def test_the_last_line_of_a_stream_needs_no_end() -> None:
+    """A refusal of a watch is one line without one; lost, the watch would look like one that ended well."""
+    async with served(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 5\r\n\r\none\n2") as (client, _):
+        items = [item async for item in client.lines("/x", {}, silence_s_max=5)]
+        assert items[1:] == [b"one", b"2"]
+    async with served(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\no\r\n") as (client, _):
+        with pytest.raises(EngineUnavailable):
+            [item async for item in client.lines("/x", {}, silence_s_max=5)]
+
+
 def test_retry_after_is_seconds_or_a_while() -> None:
     assert parse_retry_after({}) is None
     assert parse_retry_after({"retry-after": "3"}) == 3.0

@@ -197,6 +197,8 @@ class HttpClient:
                         raise EngineUnavailable("an event of the watch is too large")
                     for line in whole:
                         yield line
+                if pending:
+                    yield pending
         except LOST as error:
             raise EngineUnavailable(f"the stream from {self.authority} broke off: {error!r}") from error
         finally:

@@ -101,6 +101,9 @@ class Informer:
                     await self._relist()
                     pause_s = PAUSE_S_MIN
                 await self._follow()
+                await asyncio.sleep(
+                    PAUSE_S_MIN
+                )  # a server that ends every stream at once is not asked without end
             except Gone:
                 self._connected = False  # what came since is unknown: read all of it, and wake everybody
                 continue
