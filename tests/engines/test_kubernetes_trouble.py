@@ -100,11 +100,12 @@ async def test_a_write_that_was_overwritten_before_anybody_looked_is_unknown(lab
 
 
 @pytest.mark.slow
-async def test_retry_after_is_waited_for_inside_the_deadline(lab: KubernetesLab) -> None:
+@pytest.mark.parametrize("status", [429, 503])
+async def test_retry_after_is_waited_for_inside_the_deadline(lab: KubernetesLab, status: int) -> None:
     """P49."""
     engine = await lab.engine(timeout_s=2.5)
     session, _ = await leading(engine)
-    lab.fake.faults.append(Fault(Harm.STATUS, "update", status=429, retry_after_s=1, times=2))
+    lab.fake.faults.append(Fault(Harm.STATUS, "update", status=status, retry_after_s=1, times=2))
     started = asyncio.get_running_loop().time()
     await engine.renew(session)
     assert asyncio.get_running_loop().time() - started >= 1.0
@@ -223,6 +224,20 @@ async def test_a_claim_under_way_while_the_incarnation_is_raised_is_never_answer
     await bump(lab.url)
     with pytest.raises(IncarnationChanged):
         await claim
+
+
+async def test_a_client_that_is_closed_answers_those_who_wait(lab: KubernetesLab) -> None:
+    """P29: with an error, and never with a cancellation that nobody asked for."""
+    engine = await lab.engine()
+    _, member = await joined(engine)
+    lab.fake.faults.append(Fault(Harm.DELAY, "update", seconds=0.2))
+    claim = asyncio.create_task(engine.claim(member))
+    await asyncio.sleep(0.05)
+    await engine.close()
+    with pytest.raises(OutcomeUnknown):
+        await claim
+    with pytest.raises(EngineUnavailable):
+        await engine.claim(member)
 
 
 @pytest.mark.slow

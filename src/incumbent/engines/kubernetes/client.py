@@ -194,6 +194,11 @@ class Leases:
                 await self._pause(RETRY_AFTER_DEFAULT_S if wait_s is None else wait_s, refusal)
             elif isinstance(refusal, OutcomeUnknown) and method == "GET":
                 await self._pause(READ_PAUSE_S if wait_s is None else wait_s, EngineUnavailable(str(refusal)))
+            elif isinstance(refusal, OutcomeUnknown) and wait_s is not None:
+                await self._pause(
+                    wait_s, refusal
+                )  # whoever finds out what became of it comes back when told to
+                raise refusal
             else:
                 raise refusal
 

@@ -191,7 +191,9 @@ class KubernetesEngine:
                 *(self._renew_election(leases, reference.name, lease) for lease in tuple(held.values())),
             )
 
-        await self._finish(act)
+        await self._ask(
+            act
+        )  # the next renewal makes up for one that is given up: nothing has to be brought to an end
 
     async def _renew_session(self, leases: Leases, reference: Reference) -> None:
         lease = self._sessions.get(reference.name)
@@ -411,7 +413,9 @@ class KubernetesEngine:
                 token = token_of(election)
             holder = spec(election, "holderIdentity")
             if holder and not holder_of(election) and self._observed.left_ns(election) > 0:
-                entries.insert(0, Entry(holder, version_of(election), b"", ours=False))
+                entries.insert(
+                    0, Entry(holder, 0, holder.encode(), ours=False)
+                )  # it joined no queue: in front
                 token = None
         return Roster(snapshot.revision, tuple(entries), token)
 
@@ -521,7 +525,14 @@ class KubernetesEngine:
             async with lock:
                 return await self._ask(act)
 
-        return await asyncio.shield(self._spawn(run()))
+        task = self._spawn(run())
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            caller = asyncio.current_task()
+            if task.cancelled() and not (caller is not None and caller.cancelling()):
+                raise OutcomeUnknown("this client was closed while it waited for an answer") from None
+            raise
 
     async def _ask(self, act: Callable[[Leases], Awaitable[T]]) -> T:
         """Again after a conflict, and after an answer that was lost: all that is done here may be done twice."""
