@@ -226,6 +226,18 @@ async def test_a_claim_under_way_while_the_incarnation_is_raised_is_never_answer
         await claim
 
 
+async def test_an_answer_that_is_overtaken_is_no_restored_server(lab: KubernetesLab) -> None:
+    """P18: an older list that comes late says nothing of the present, and ends no term."""
+    engine = await lab.engine()
+    _, lead = await leading(engine)
+    lab.fake.faults.append(Fault(Harm.DELAY_REPLY, "list", seconds=0.2))
+    late = asyncio.create_task(engine.claim(lead.member))
+    await asyncio.sleep(0.05)
+    await engine.update(lead.member, b"newer")
+    await engine.roster("e")
+    assert await late == lead
+
+
 async def test_a_client_that_is_closed_answers_those_who_wait(lab: KubernetesLab) -> None:
     """P29: with an error, and never with a cancellation that nobody asked for."""
     engine = await lab.engine()
@@ -299,7 +311,7 @@ async def test_replaced_and_orphaned_pieces_are_deleted(lab: KubernetesLab) -> N
     await lab.leases.create(orphan)
     for value in (b"a" * 5000, b"b" * 5000, b"small"):
         await engine.write_cells("e", [CellWrite("c", value, None)], None)
-        await asyncio.gather(*engine._tasks)
+        await engine._calls.settle()
         left = (await lab.leases.list(f"{names.KIND}=blob")).leases
         assert len(left) == (0 if value == b"small" else 1)
 

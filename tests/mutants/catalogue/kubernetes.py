@@ -78,8 +78,8 @@ KUBERNETES: Final[tuple[Mutant, ...]] = (
     ),
     Mutant(
         "a revision that goes back is not noticed",
-        PLACE + "engine.py",
-        "        if snapshot.revision < self._highest:",
+        PLACE + "group_reader.py",
+        "        if seen < known:",
         "        if False:",
         (ENGINE,),
         promises=("P31",),

@@ -9,14 +9,10 @@ way while its member ended is never answered.
 from __future__ import annotations
 
 import asyncio
-import os
-import random
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
-from weakref import WeakValueDictionary
+from typing import Final
 
 from incumbent.engines.api import (
     Cell,
@@ -40,8 +36,10 @@ from incumbent.engines.inputs import (
 )
 from incumbent.engines.kubernetes import ending
 from incumbent.engines.kubernetes.access import Place, open_access
-from incumbent.engines.kubernetes.cell_store import CellStore, Step, WrittenOver
+from incumbent.engines.kubernetes.calls import Calls
+from incumbent.engines.kubernetes.cell_store import CellStore, Step
 from incumbent.engines.kubernetes.client import Conflict, Exists, Leases, NotThere, Server
+from incumbent.engines.kubernetes.group_reader import GroupReader
 from incumbent.engines.kubernetes.guarantees import GUARANTEES
 from incumbent.engines.kubernetes.informer import Informer
 from incumbent.engines.kubernetes.leases import (
@@ -54,7 +52,6 @@ from incumbent.engines.kubernetes.leases import (
     duration_ns,
     election_name,
     encode_value,
-    group_selector,
     has_joined,
     hashed,
     holder_of,
@@ -80,13 +77,11 @@ from incumbent.engines.kubernetes.observed import Observed
 from incumbent.engines.kubernetes.reference import Reference
 from incumbent.engines.kubernetes.snapshot import Seated, Snapshot
 from incumbent.errors import (
-    EngineUnavailable,
     IncarnationChanged,
     InvalidInput,
     MemberGone,
     NotFirst,
     OutcomeUnknown,
-    Overloaded,
     SessionGone,
     Unsupported,
 )
@@ -94,13 +89,8 @@ from incumbent.ids import TOKEN_NATIVE_MAX, make_token
 from incumbent.ports import Clock
 from incumbent.runtime.clock import BoottimeClock
 
-T = TypeVar("T")
 CALL_TIMEOUT_S: Final = 5.0
 """How long one call may take, with all its attempts."""
-CONFLICT_PAUSE_S_MIN: Final = 0.002
-CONFLICT_PAUSE_S_MAX: Final = 0.25
-UNKNOWN_PAUSE_S: Final = 0.05
-SETTLE_ROUNDS_MAX: Final = 100
 BEHIND_OURS_RETRY_S: Final = 1.0
 RETRY_AFTER_S_MIN: Final = 0.001
 
@@ -126,19 +116,13 @@ class KubernetesEngine:
     ) -> None:
         self._server = server
         self._place = place
-        self._call_timeout_s = call_timeout_s
+        self._calls = Calls(server, call_timeout_s)
         self._observed = Observed(clock or BoottimeClock())
         self._informer = Informer(server, self._observed)
+        self._groups = GroupReader(self._observed)
         self._cells = CellStore()
         self._sessions: dict[str, Lease] = {}  # as this engine wrote them last
         self._held: dict[str, dict[str, Lease]] = {}  # by session: the elections that it holds, by name
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._tasks: set[asyncio.Task[object]] = set()
-        self._highest = 0  # the highest revision that was read
-        self._incarnation = 0
-        self._rng = random.Random()
-        self._pid = os.getpid()
-        self._closed = False
 
     @classmethod
     async def open(cls, place: Place, *, call_timeout_s: float = CALL_TIMEOUT_S) -> KubernetesEngine:
@@ -174,9 +158,9 @@ class KubernetesEngine:
             return await leases.update(renewed(found))
 
         try:
-            lease = await self._finish(act)
+            lease = await self._calls.finish(act)
         except SessionGone:  # what an earlier attempt opened is over; this is a new one
-            lease = await self._finish(act)
+            lease = await self._calls.finish(act)
         self._remember(lease)
         return Session(Reference(self._place, name, uid_of(lease), duration).to_bytes(), ttl)
 
@@ -191,7 +175,7 @@ class KubernetesEngine:
                 *(self._renew_election(leases, reference.name, lease) for lease in tuple(held.values())),
             )
 
-        await self._ask(
+        await self._calls.ask(
             act
         )  # the next renewal makes up for one that is given up: nothing has to be brought to an end
 
@@ -239,7 +223,7 @@ class KubernetesEngine:
                 raise
             return ended or unanswered
 
-        ended = await self._finish(act)
+        ended = await self._calls.finish(act)
         self._forget(reference.name)
         return ended
 
@@ -286,14 +270,14 @@ class KubernetesEngine:
                 )
             return Member(group, name_of(lease), joined_of(lease))
 
-        return await self._finish(act, one_at_a_time=member_name(group, reference.name))
+        return await self._calls.finish(act, one_at_a_time=member_name(group, reference.name))
 
     async def claim(self, member: Member) -> Claimed | Waiting:
         session_of_member_or_gone(member)
-        return await self._finish(lambda leases: self._claim(leases, member))
+        return await self._calls.finish(lambda leases: self._claim(leases, member))
 
     async def _claim(self, leases: Leases, member: Member) -> Claimed | Waiting:
-        snapshot = await self._settled(leases, member.group)
+        snapshot = await self._groups.settled(leases, member.group)
         me = _still_there(snapshot, member)
         ahead = snapshot.members[snapshot.members.index(me) - 1] if snapshot.members[0] is not me else None
         if ahead is not None:
@@ -320,7 +304,7 @@ class KubernetesEngine:
     async def _look_again(self, leases: Leases, member: Member, token: int) -> Claimed | Waiting:
         """After the update: it counts only if the member is there still, and of this incarnation."""
         try:
-            snapshot = await self._settled(leases, member.group)
+            snapshot = await self._groups.settled(leases, member.group)
             me = _still_there(snapshot, member)
         except (MemberGone, IncarnationChanged):
             lost = await leases.find(election_name(member.group))
@@ -359,7 +343,7 @@ class KubernetesEngine:
             except (SessionGone, NotThere):
                 raise _member_gone(member) from None
 
-        await self._finish(act, one_at_a_time=member.id)
+        await self._calls.finish(act, one_at_a_time=member.id)
 
     async def leave(self, member: Member) -> None:
         await self.remove(member.group, member.id, member.revision)
@@ -386,7 +370,7 @@ class KubernetesEngine:
             await ending.finish_member(leases, lease)
             return marked
 
-        removed = await self._finish(act, one_at_a_time=id)
+        removed = await self._calls.finish(act, one_at_a_time=id)
         self._held.get(session, {}).pop(election_name(group), None)
         return removed
 
@@ -394,11 +378,11 @@ class KubernetesEngine:
         check_name("group", group)
 
         async def act(leases: Leases) -> Roster:
-            snapshot = await self._settled(leases, group)
+            snapshot = await self._groups.settled(leases, group)
             election = snapshot.election or await leases.find(election_name(group))
             return self._as_roster(snapshot, election)
 
-        return await self._ask(act)
+        return await self._calls.ask(act)
 
     def _as_roster(self, snapshot: Snapshot, election: Lease | None) -> Roster:
         entries = [Entry(m.name, m.revision, value_of(m.lease), ours=True) for m in snapshot.members]
@@ -421,7 +405,7 @@ class KubernetesEngine:
 
     def watch(self, group: str, after: object) -> AsyncIterator[None]:
         check_name("group", group)
-        self._check_process()
+        self._calls.check()
         match after:
             case Turn(revision, keys):
                 return self._informer.watch(keys, revision)
@@ -435,7 +419,7 @@ class KubernetesEngine:
     async def read_cell(self, group: str, name: str) -> Cell:
         check_name("group", group)
         check_name("name", name)
-        return await self._ask(lambda leases: self._cells.read(leases, group, name))
+        return await self._calls.ask(lambda leases: self._cells.read(leases, group, name))
 
     async def write_cells(
         self, group: str, writes: Sequence[CellWrite], claimed: Claimed | None
@@ -452,8 +436,8 @@ class KubernetesEngine:
                 await self._check_alive(leases, claimed.member)
             return await self._cells.write(leases, step)
 
-        cells = await self._finish(act)
-        self._spawn(self._cells.sweep(self._leases(), step))
+        cells = await self._calls.finish(act)
+        self._calls.spawn(self._cells.sweep(self._calls.leases(), step))
         return cells
 
     async def _check_alive(self, leases: Leases, member: Member) -> None:
@@ -467,128 +451,9 @@ class KubernetesEngine:
             raise NotFirst("the member's session has ended") from None
 
     async def close(self) -> None:
-        if self._closed or os.getpid() != self._pid:
-            return  # closed already; or a forked child, where all of it is the parent's
-        self._closed = True
-        await self._informer.close()
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._server.close()
-
-    # --- asking ---------------------------------------------------------------------------------------------------
-
-    async def _settled(self, leases: Leases, group: str) -> Snapshot:
-        """The group at one revision at which nothing of it is over or ending: what is, is brought to its end first."""
-        for _ in range(SETTLE_ROUNDS_MAX):
-            listed = await leases.list(group_selector(group))
-            snapshot = Snapshot.of(group, listed)
-            self._check_history(snapshot)
-            for lease in listed.leases:
-                self._observed.saw(lease)
-            sessions = {uid_of(member.session): member.session for member in snapshot.members}
-            over = [session for session in sessions.values() if self._observed.is_over(session)]
-            over += [s for s in snapshot.sessions if uid_of(s) not in sessions and self._is_long_over(s)]
-            members = [member for member in snapshot.ending_members() if member.session not in over]
-            if not over and not members:
-                return snapshot
-            for session in over:
-                with suppress(Conflict, NotThere):  # renewed at the last moment, or ended by somebody else
-                    await ending.finish_session(leases, await ending.mark(leases, session))
-            for member in members:
-                await ending.finish_member(leases, member.lease)
-        raise EngineUnavailable("the group does not come to rest")
-
-    def _is_long_over(self, session: Lease) -> bool:
-        """One that holds no member of this group is left to those whom it concerns, for a while."""
-        return self._observed.left_ns(session) < -duration_ns(session)
-
-    def _check_history(self, snapshot: Snapshot) -> None:
-        """Revisions that go back are those of a restored etcd. Raises IncarnationChanged until an operator has raised it."""
-        if snapshot.incarnation > self._incarnation:
-            self._incarnation, self._highest = snapshot.incarnation, snapshot.revision
-        if snapshot.revision < self._highest:
-            raise IncarnationChanged(
-                f"the API server's revision went back from {self._highest} to {snapshot.revision}: it was restored; "
-                "run `incumbent engine bump`"
-            )
-        self._highest = snapshot.revision
-
-    async def _finish(self, act: Callable[[Leases], Awaitable[T]], *, one_at_a_time: str = "") -> T:
-        """Do `act` to its end, also when the caller is cancelled: a request that was sent is not left alone with its answer."""
-        self._check_process()
-
-        async def run() -> T:
-            if not one_at_a_time:
-                return await self._ask(act)
-            lock = self._locks.setdefault(one_at_a_time, asyncio.Lock())
-            async with lock:
-                return await self._ask(act)
-
-        task = self._spawn(run())
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            caller = asyncio.current_task()
-            if task.cancelled() and not (caller is not None and caller.cancelling()):
-                raise OutcomeUnknown("this client was closed while it waited for an answer") from None
-            raise
-
-    async def _ask(self, act: Callable[[Leases], Awaitable[T]]) -> T:
-        """Again after a conflict, and after an answer that was lost: all that is done here may be done twice."""
-        self._check_process()
-        loop = asyncio.get_running_loop()
-        leases = self._leases()
-        deadline_s = loop.time() + self._call_timeout_s
-        unknown: OutcomeUnknown | None = None
-        pause_s = CONFLICT_PAUSE_S_MIN
-        while True:
-            try:
-                return await act(leases)
-            except WrittenOver:
-                raise
-            except OutcomeUnknown as error:
-                unknown = error
-                wait_s = UNKNOWN_PAUSE_S
-            except (Conflict, Exists, NotThere):
-                wait_s, pause_s = (
-                    pause_s * self._rng.uniform(0.5, 1.5),
-                    min(2 * pause_s, CONFLICT_PAUSE_S_MAX),
-                )
-            except (EngineUnavailable, Overloaded) as error:
-                if unknown is not None or leases.wrote:
-                    raise unknown or OutcomeUnknown(f"a part of it was done, and then: {error}") from error
-                raise
-            if loop.time() + wait_s >= deadline_s:
-                if leases.wrote:
-                    raise unknown or OutcomeUnknown(
-                        "a part of it was done; others changed the same Lease all the time"
-                    )
-                raise unknown or EngineUnavailable("others changed the same Lease all the time")
-            await asyncio.sleep(wait_s)
-
-    def _leases(self) -> Leases:
-        return self._server.until(asyncio.get_running_loop().time() + self._call_timeout_s)
-
-    def _spawn(self, work: Awaitable[T]) -> asyncio.Task[T]:
-        async def run() -> T:
-            return await work
-
-        task = asyncio.create_task(run())
-        self._tasks.add(task)
-        task.add_done_callback(self._on_done)
-        return task
-
-    def _on_done(self, task: asyncio.Task[object]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # its caller has it, or was cancelled and does not want it
-
-    def _check_process(self) -> None:
-        if os.getpid() != self._pid:
-            raise Unsupported(f"this engine belongs to process {self._pid}; after a fork, connect anew")
-        if self._closed:
-            raise EngineUnavailable("this client is closed")
+        if await self._calls.close():
+            await self._informer.close()
+            await self._server.close()
 
     def _remember(self, session: Lease) -> None:
         self._observed.saw(session)
