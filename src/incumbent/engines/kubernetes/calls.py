@@ -67,7 +67,7 @@ class Calls:
             async with lock:
                 return await self.ask(act)
 
-        task = self.spawn(run())
+        task = self.spawn(run)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -109,9 +109,11 @@ class Calls:
                 raise unknown or EngineUnavailable("others changed the same Lease all the time")
             await asyncio.sleep(wait_s)
 
-    def spawn(self, work: Awaitable[T]) -> asyncio.Task[T]:
+    def spawn(self, act: Callable[[], Awaitable[T]]) -> asyncio.Task[T]:
+        """In the background, until it is done or this is closed."""
+
         async def run() -> T:
-            return await work
+            return await act()
 
         task = asyncio.create_task(run())
         self._tasks.add(task)

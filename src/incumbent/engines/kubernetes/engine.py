@@ -437,7 +437,8 @@ class KubernetesEngine:
             return await self._cells.write(leases, step)
 
         cells = await self._calls.finish(act)
-        self._calls.spawn(self._cells.sweep(self._calls.leases(), step))
+        if step.garbage:
+            self._calls.spawn(lambda: self._cells.sweep(self._calls.leases(), step))
         return cells
 
     async def _check_alive(self, leases: Leases, member: Member) -> None:
