@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 from weakref import WeakValueDictionary
 
-from incumbent.engines.kubernetes.cell_store import WrittenOver
+from incumbent.engines.kubernetes.cell_store import Undecidable
 from incumbent.engines.kubernetes.client import Conflict, Exists, Leases, NotThere, Server
 from incumbent.errors import EngineUnavailable, OutcomeUnknown, Overloaded, Unsupported
 
@@ -87,7 +87,7 @@ class Calls:
         while True:
             try:
                 return await act(leases)
-            except WrittenOver:
+            except Undecidable:
                 raise
             except OutcomeUnknown as error:
                 unknown = error

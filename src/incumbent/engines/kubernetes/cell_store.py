@@ -32,7 +32,7 @@ SWEEP_EVERY: Final = 64
 SWEEP_PAGE: Final = 16
 
 
-class WrittenOver(OutcomeUnknown):
+class Undecidable(OutcomeUnknown):
     """Nobody can tell any more what became of the step: asking again does not help."""
 
 
@@ -70,7 +70,7 @@ class CellStore:
         if step.based_on is not None:
             became = cells.settled(cells.read_table(election), step.writes, step.tag, step.based_on)
             if became is None:
-                raise WrittenOver("the answer was lost, and the cells were written over since")
+                raise Undecidable("the answer was lost, and the cells were written over since")
             if became:
                 return became
         _check_guard(election, step.claimed)

@@ -9,6 +9,7 @@ way while its member ended is never answered.
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ from incumbent.engines.inputs import (
 from incumbent.engines.kubernetes import ending
 from incumbent.engines.kubernetes.access import Place, open_access
 from incumbent.engines.kubernetes.calls import Calls
-from incumbent.engines.kubernetes.cell_store import CellStore, Step
+from incumbent.engines.kubernetes.cell_store import CellStore, Step, Undecidable
 from incumbent.engines.kubernetes.client import Conflict, Exists, Leases, NotThere, Server
 from incumbent.engines.kubernetes.group_reader import GroupReader
 from incumbent.engines.kubernetes.guarantees import GUARANTEES
@@ -145,8 +146,7 @@ class KubernetesEngine:
         check_ttl(ttl)
         check_release_delay(release_delay)
         name = session_name(check_request_id(request_id))
-        # Never less than what was asked for, to the nanosecond.
-        duration = round((ttl + release_delay) * NS)
+        duration = math.ceil((ttl + release_delay) * NS)
 
         async def act(leases: Leases) -> Lease:
             try:
@@ -162,7 +162,7 @@ class KubernetesEngine:
         except SessionGone:  # what an earlier attempt opened is over; this is a new one
             lease = await self._calls.finish(act)
         self._remember(lease)
-        return Session(Reference(self._place, name, uid_of(lease), duration).to_bytes(), ttl)
+        return Session(Reference(self._place, name, uid_of(lease)).to_bytes(), ttl)
 
     async def renew(self, session: Session) -> None:
         """One write for the session, and one for each election that it holds: client-go's candidates look at nothing else."""
@@ -175,9 +175,8 @@ class KubernetesEngine:
                 *(self._renew_election(leases, reference.name, lease) for lease in tuple(held.values())),
             )
 
-        await self._calls.ask(
-            act
-        )  # the next renewal makes up for one that is given up: nothing has to be brought to an end
+        # Not to its end when it is given up: the next renewal makes up for it.
+        await self._calls.ask(act)
 
     async def _renew_session(self, leases: Leases, reference: Reference) -> None:
         lease = self._sessions.get(reference.name)
@@ -424,7 +423,7 @@ class KubernetesEngine:
     async def write_cells(
         self, group: str, writes: Sequence[CellWrite], claimed: Claimed | None
     ) -> tuple[Cell, ...]:
-        """Raises OutcomeUnknown when the answer was lost and all of the cells were written over since."""
+        """Raises OutcomeUnknown when the answer was lost, and all of the cells were written over since or the session ended."""
         check_name("group", group)
         check_cell_writes(writes, GUARANTEES.cell_bytes_max)
         if claimed is not None and claimed.member.group != group:
@@ -432,8 +431,17 @@ class KubernetesEngine:
         step = Step(group, writes, secrets.token_hex(8), claimed)
 
         async def act(leases: Leases) -> tuple[Cell, ...]:
-            if claimed is not None:
-                await self._check_alive(leases, claimed.member)
+            try:
+                if claimed is not None:
+                    await self._check_alive(leases, claimed.member)
+            except NotFirst as error:
+                if (
+                    step.based_on is not None
+                ):  # an earlier attempt may still be under way, with the guard of then
+                    raise Undecidable(
+                        "the answer was lost, and the member's session has ended since"
+                    ) from error
+                raise
             return await self._cells.write(leases, step)
 
         cells = await self._calls.finish(act)

@@ -19,7 +19,6 @@ class Reference(msgspec.Struct, frozen=True, array_like=True):
     place: Place
     name: str
     uid: str  # a later session of the same name is another one
-    duration_ns: int
 
     def to_bytes(self) -> bytes:
         """Raises InvalidInput when the paths are too long to hand to anybody."""
