@@ -93,10 +93,8 @@ class Calls:
                 unknown = error
                 wait_s = UNKNOWN_PAUSE_S
             except (Conflict, Exists, NotThere):
-                wait_s, pause_s = (
-                    pause_s * self._rng.uniform(0.5, 1.5),
-                    min(2 * pause_s, CONFLICT_PAUSE_S_MAX),
-                )
+                wait_s = pause_s * self._rng.uniform(0.5, 1.5)
+                pause_s = min(2 * pause_s, CONFLICT_PAUSE_S_MAX)
             except (EngineUnavailable, Overloaded) as error:
                 if unknown is not None or leases.wrote:
                     raise unknown or OutcomeUnknown(f"a part of it was done, and then: {error}") from error

@@ -361,11 +361,14 @@ class KubernetesEngine:
             if lease is None or joined_of(lease) != revision:
                 return marked
             was_ending = is_ending(lease)
-            marked = marked or not was_ending
             try:
                 lease = await ending.mark(leases, lease)
+            except OutcomeUnknown:
+                marked = True
+                raise
             except NotThere:
-                return False
+                return marked
+            marked = marked or not was_ending
             await ending.finish_member(leases, lease)
             return marked
 
@@ -396,9 +399,8 @@ class KubernetesEngine:
                 token = token_of(election)
             holder = spec(election, "holderIdentity")
             if holder and not holder_of(election) and self._observed.left_ns(election) > 0:
-                entries.insert(
-                    0, Entry(holder, 0, holder.encode(), ours=False)
-                )  # it joined no queue: in front
+                # It joined no queue: it stands in front of all who did.
+                entries.insert(0, Entry(holder, 0, holder.encode(), ours=False))
                 token = None
         return Roster(snapshot.revision, tuple(entries), token)
 
@@ -435,13 +437,10 @@ class KubernetesEngine:
                 if claimed is not None:
                     await self._check_alive(leases, claimed.member)
             except NotFirst as error:
-                if (
-                    step.based_on is not None
-                ):  # an earlier attempt may still be under way, with the guard of then
-                    raise Undecidable(
-                        "the answer was lost, and the member's session has ended since"
-                    ) from error
-                raise
+                if step.based_on is None:
+                    raise
+                # An earlier attempt may still be under way, with the guard of then.
+                raise Undecidable("the answer was lost, and the member's session has ended since") from error
             return await self._cells.write(leases, step)
 
         cells = await self._calls.finish(act)
