@@ -94,30 +94,31 @@ class Informer:
     # --- following ------------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        pause_s = PAUSE_S_MIN
+        """A server that ends every stream at once, or knows nothing of the past, is not asked without a pause."""
+        pause_s, must_read = PAUSE_S_MIN, False
         while True:
+            lost = False
             try:
-                if not self._connected:
+                if must_read:
                     await self._relist()
+                    must_read = False
                     pause_s = PAUSE_S_MIN
                 await self._follow()
-                await asyncio.sleep(
-                    PAUSE_S_MIN
-                )  # a server that ends every stream at once is not asked without end
             except Gone:
-                self._connected = False  # what came since is unknown: read all of it, and wake everybody
-                continue
+                must_read = True  # what came since is unknown: read all of it, and wake everybody
             except IncumbentError as error:
                 logger.info("the watch on the API server was lost: %s", error)
+                lost = True
             except Exception:
                 logger.exception("the watch on the API server failed in an unknown way")
-            else:
-                continue
-            self._connected = False
-            self._lost += 1
-            self._wake()
+                lost = True
+            if lost:
+                must_read = True
+                self._connected = False
+                self._lost += 1
+                self._wake()
             await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, PAUSE_S_MAX)
+            pause_s = min(2 * pause_s, PAUSE_S_MAX) if lost else PAUSE_S_MIN
 
     async def _relist(self) -> None:
         leases = self._server.until(asyncio.get_running_loop().time() + LIST_TIMEOUT_S)
