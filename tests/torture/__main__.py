@@ -10,7 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.torture.run import can_run, torture
+from tests.servers.namespaces import can_run
+from tests.torture.run import torture
 
 
 def main() -> int:

@@ -13,48 +13,29 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from tests.servers.namespaces import Namespaces, run
+
 NAMES: Final = "abc"
 PORT: Final = 7000
 DISK_MIB: Final = 192
 FAULTS: Final = Path(__file__).parents[1] / "runtime" / "storage" / "faults.c"
 
 
-def run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True)
-
-
 class Hosts:
     def __init__(self, directory: Path) -> None:
-        number = os.getpid() % 10_000
-        self._prefix = f"inc{number}"
-        self._net = f"10.{200 + number % 50}.{number // 50 % 250}"
+        self._network = Namespaces(NAMES)
         self._directory = directory
         self._library = directory / "faults.so"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.addresses = {name: (f"{self._net}.{10 + at}", PORT) for at, name in enumerate(NAMES)}
+        self.addresses = self._network.addresses(PORT)
 
     # --- making and unmaking ---------------------------------------------------------------------------------------
 
     def make(self) -> None:
         compiler = shutil.which("cc") or shutil.which("gcc") or "cc"
         run(compiler, "-shared", "-fPIC", "-O1", "-o", str(self._library), str(FAULTS), "-ldl")
-        bridge = f"{self._prefix}br"
-        run("ip", "link", "add", bridge, "type", "bridge")
-        run("ip", "addr", "add", f"{self._net}.1/24", "dev", bridge)
-        run("ip", "link", "set", bridge, "up")
-        for name, (address, _) in self.addresses.items():
-            space, outer, inner = self._space(name), self._outer(name), f"{self._prefix}i{name}"
-            run("ip", "netns", "add", space)
-            run("ip", "link", "add", outer, "type", "veth", "peer", "name", inner)
-            run("ip", "link", "set", inner, "netns", space)
-            run("ip", "link", "set", outer, "master", bridge)
-            run("ip", "link", "set", outer, "up")
-            for command in (
-                ("addr", "add", f"{address}/24", "dev", inner),
-                ("link", "set", inner, "up"),
-                ("link", "set", "lo", "up"),
-            ):
-                run("ip", "-n", space, *command)
+        self._network.make()
+        for name in NAMES:
             disk = self.disk(name)
             disk.mkdir()
             run("mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "none", str(disk))
@@ -64,10 +45,8 @@ class Hosts:
         for name in list(self.processes):
             self.kill(name)
         for name in NAMES:
-            subprocess.run(("ip", "netns", "del", self._space(name)), capture_output=True, check=False)
-            subprocess.run(("ip", "link", "del", self._outer(name)), capture_output=True, check=False)
             subprocess.run(("umount", str(self.disk(name))), capture_output=True, check=False)
-        subprocess.run(("ip", "link", "del", f"{self._prefix}br"), capture_output=True, check=False)
+        self._network.close()
 
     # --- processes -------------------------------------------------------------------------------------------------
 
@@ -80,7 +59,7 @@ class Hosts:
             "FAULTS_CLOCK_STEP": str(self._clock(name)),
         }
         command = [
-            "ip", "netns", "exec", self._space(name), sys.executable, "-m", "incumbent", "serve", "--insecure",
+            *self._network.inside(name), sys.executable, "-m", "incumbent", "serve", "--insecure",
             "--cluster", "torture", "--node", name, "--data-dir", str(self.disk(name) / "data"),
             "--peers", peers, "--snapshot-entries", "2000",
         ]  # fmt: skip
@@ -113,12 +92,10 @@ class Hosts:
     # --- faults ----------------------------------------------------------------------------------------------------
 
     def isolate(self, name: str, *, cut: bool) -> None:
-        run("ip", "link", "set", self._outer(name), "down" if cut else "up")
+        self._network.isolate(name, cut=cut)
 
     def one_way(self, sender: str, receiver: str, *, cut: bool) -> None:
-        """What `sender` sends to `receiver` is lost; the other direction works."""
-        verb = "add" if cut else "del"
-        run("ip", "-n", self._space(sender), "route", verb, "blackhole", f"{self.addresses[receiver][0]}/32")
+        self._network.one_way(sender, receiver, cut=cut)
 
     def fill(self, name: str) -> None:
         ballast = self.disk(name) / "ballast"
@@ -144,9 +121,3 @@ class Hosts:
 
     def _clock(self, name: str) -> Path:
         return self._directory / f"clock-{name}"
-
-    def _space(self, name: str) -> str:
-        return f"{self._prefix}{name}"
-
-    def _outer(self, name: str) -> str:
-        return f"{self._prefix}o{name}"

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.torture.run import can_run, torture
+from tests.servers.namespaces import can_run
+from tests.torture.run import torture
 
 SECONDS = 60.0
 
