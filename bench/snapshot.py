@@ -32,6 +32,8 @@ MIB: Final = 1024 * 1024
 VALUE_BYTES: Final = 256 * 1024
 TIMEOUT_S: Final = 600.0
 SETTLE_S: Final = 3.0
+NO_OTHERS: Final = ("--snapshot-entries", "1000000", "--snapshot-bytes", str(1 << 40))
+"""The snapshots that are asked for are the only ones."""
 
 
 def memory_mib(pid: int, field: str) -> float:
@@ -94,7 +96,7 @@ async def put(client: ClusterClient, key: bytes, value: bytes) -> None:
 
 
 async def measure(directory: Path, mib: int) -> dict[str, Any]:
-    async with running(directory, options=["--snapshot-entries", "1000000"]) as nodes:
+    async with running(directory, options=NO_OTHERS) as nodes:
         client, pulse = nodes.client(), nodes.client()
         await fill(client, mib)
         reads = Gaps(lambda: pulse.read(Range(b"pulse"), timeout=30.0))

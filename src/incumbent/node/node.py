@@ -59,7 +59,7 @@ from incumbent.kv.api import (
     decode,
     encode,
 )
-from incumbent.kv.machine import Machine
+from incumbent.kv.machine import HISTORY_BYTES_MAX, HISTORY_CHANGES_MAX, Machine
 from incumbent.kv.state import Loaded, load
 from incumbent.node.api import (
     Applied,
@@ -85,6 +85,9 @@ class Limits:
         5 * 1024 * 1024
     )  # one encoded command: sixteen cells of the least size, and what names them
     snapshot_entries: int = 100_000  # applied since the last snapshot: time for the next
+    snapshot_bytes: int = 256 * 1024 * 1024  # of commands applied since the last snapshot: likewise
+    history_changes: int = HISTORY_CHANGES_MAX  # kept for watches; each node for itself
+    history_bytes: int = HISTORY_BYTES_MAX  # of keys and values of these
     digest_entries: int = 16_384  # every node takes a digest at the multiples of this index; the same on all
     replica: ReplicaLimits = ReplicaLimits()
 
@@ -157,7 +160,9 @@ class Node:
         limits: Limits = Limits(),
         priority: int = 0,
     ) -> None:
-        self.machine = Machine()
+        self.machine = Machine(
+            history_changes_max=limits.history_changes, history_bytes_max=limits.history_bytes
+        )
         self._replica = Raft(
             me,
             membership,
@@ -169,6 +174,7 @@ class Node:
             priority=priority,
         )
         self._snapshot = Index(0) if saved.snapshot is None else saved.snapshot.index  # the newest
+        self._bytes_since = 0  # of commands applied since then
         self._limits = limits
         self._leases = LeaseDeadlines()
         self._flight = _InFlight()
@@ -332,7 +338,7 @@ class Node:
         if ready.install is not None:
             assert stored is not None
             self.machine.adopt(ready.install.index, load_state(stored) if loaded is None else loaded)
-            self._snapshot = ready.install.index
+            self._snapshot, self._bytes_since = ready.install.index, 0
         changes: list[Change] = []
         for committed in ready.committed:
             changes += self._apply(committed, now_ns)
@@ -359,7 +365,10 @@ class Node:
     @property
     def snapshot_due(self) -> bool:
         """Enough is applied since the last one."""
-        return self.machine.applied - self._snapshot >= self._limits.snapshot_entries
+        return (
+            self.machine.applied - self._snapshot >= self._limits.snapshot_entries
+            or self._bytes_since >= self._limits.snapshot_bytes
+        )
 
     def begin_snapshot(self) -> Taken | None:
         """The machine as it is now, to be stored and then told of with `snapshot_taken`; None when nothing is applied since the
@@ -367,7 +376,7 @@ class Node:
         applied = self.machine.applied
         if applied <= self._snapshot:
             return None
-        self._snapshot = applied
+        self._snapshot, self._bytes_since = applied, 0
         return Taken(applied, self.machine.freeze())
 
     def snapshot_taken(self, index: Index, state: Blob, now_ns: int) -> None:
@@ -391,6 +400,7 @@ class Node:
             self.machine.skip(committed.index)
         else:
             command = decode(committed.data)
+            self._bytes_since += len(committed.data)
             result, made = self.machine.apply(committed.index, committed.term, command)
             changes = list(made)
             self._note_lease(command, result, now_ns)
