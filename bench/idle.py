@@ -17,7 +17,7 @@ from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from bench.nodes import Nodes, running
+from bench.nodes import Nodes, memory_mib, running
 from bench.report import machine, parser
 
 from incumbent.engines.api import Session
@@ -26,12 +26,6 @@ from incumbent.engines.cluster import connect
 TTL_S: Final = 10.0
 SEGMENTS: Final = re.compile(r"data_segs_out:(\d+)")
 OWNER: Final = re.compile(r"pid=(\d+),")
-
-
-def resident_mib(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
-    found = re.search(r"VmRSS:\s+(\d+) kB", status)
-    return int(found.group(1)) / 1024 if found else 0.0
 
 
 def segments_between(nodes: Nodes) -> int:
@@ -77,7 +71,7 @@ async def measure(directory: Path, elections: int, sessions: int, seconds: float
             "elections": elections,
             "sessions": sessions,
             "cores": {name: round((after[name] - cpu[name]) / took, 4) for name in after},
-            "resident_mib": {name: round(resident_mib(p.pid), 1) for name, p in nodes.processes.items()},
+            "resident_mib": {name: round(memory_mib(p.pid), 1) for name, p in nodes.processes.items()},
             "segments_per_s_between_nodes": round((sent - segments) / took, 1),
         }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -26,6 +27,8 @@ CLUSTER: Final = "bench"
 PORT: Final = 7000
 """In a namespace."""
 ASK_TIMEOUT_S: Final = 5.0
+BLOCK_BYTES: Final = 512
+"""What `st_blocks` counts."""
 
 
 def free_port() -> int:
@@ -123,6 +126,23 @@ class Nodes:
 def cpu_s(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def memory_mib(pid: int, field: str = "VmRSS") -> float:
+    """What a process has resident; ``VmHWM``: had at most."""
+    found = re.search(rf"{field}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(found.group(1)) / 1024 if found else 0.0
+
+
+def disk_mib(directory: Path) -> float:
+    """What all files below take, zero-filled or not."""
+    total = 0
+    for path in directory.rglob("*"):
+        try:
+            total += path.stat().st_blocks * BLOCK_BYTES
+        except FileNotFoundError:  # a segment or a snapshot that has had its day
+            continue
+    return total / 2**20
 
 
 @asynccontextmanager

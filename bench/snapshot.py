@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import shutil
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from bench.nodes import CLUSTER, Nodes, running
+from bench.nodes import CLUSTER, Nodes, memory_mib, running
 from bench.report import machine, parser
 
 from incumbent.errors import IncumbentError, OutcomeUnknown
@@ -34,11 +33,6 @@ TIMEOUT_S: Final = 600.0
 SETTLE_S: Final = 3.0
 NO_OTHERS: Final = ("--snapshot-entries", "1000000", "--snapshot-bytes", str(1 << 40))
 """The snapshots that are asked for are the only ones."""
-
-
-def memory_mib(pid: int, field: str) -> float:
-    found = re.search(rf"{field}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    return int(found.group(1)) / 1024 if found else 0.0
 
 
 class Gaps:
