@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +26,7 @@ from bench.report import machine, parser
 
 from incumbent.engines.api import Claimed, Engine, Session
 from incumbent.engines.cluster import connect
-from incumbent.errors import WatchLost
+from incumbent.errors import SessionGone, WatchLost
 
 WORKERS: Final = 64
 SHARED: Final = 8
@@ -52,20 +53,24 @@ class Worker:
     async def run(self, count: Callable[[], None]) -> None:
         for turn in itertools.count():
             if turn % LEADERSHIPS_PER_SESSION == 0:
-                await self.change_session()
+                await self._change_session()
             await self._lead(turn)
             count()
 
-    async def change_session(self) -> None:
+    async def end_session(self) -> None:
         if self._session is not None:
             await self._engine.end_session(self._session.ref)
+
+    async def _change_session(self) -> None:
+        await self.end_session()
         self._session = await self._engine.open_session(TTL_S, f"{time.time_ns()}-{self._number}")
 
     async def renew(self) -> None:
         while True:
             await asyncio.sleep(RENEW_S)
             assert self._session is not None
-            await self._engine.renew(self._session)
+            with suppress(SessionGone):  # it was just changed
+                await self._engine.renew(self._session)
 
     async def _lead(self, turn: int) -> None:
         assert self._session is not None
@@ -109,9 +114,9 @@ async def churn(directory: Path, wanted: int, every: int, tell: Callable[[Row], 
             if done % every == 0:
                 reached.set()
 
-        tasks = [asyncio.create_task(worker.run(count)) for worker in workers]
-        await asyncio.sleep(1.0)  # each has a session
-        tasks += [asyncio.create_task(worker.renew()) for worker in workers]
+        tasks = [
+            asyncio.create_task(work) for worker in workers for work in (worker.run(count), worker.renew())
+        ]
         stopped = asyncio.ensure_future(asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION))
         try:
             while done < wanted:
@@ -129,6 +134,7 @@ async def churn(directory: Path, wanted: int, every: int, tell: Callable[[Row], 
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, stopped, return_exceptions=True)
+            await asyncio.gather(*(worker.end_session() for worker in workers))
             await engine.close()
     return rows
 

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-BENCH = Path(__file__).parent.parent.parent / "bench"
+from tests.benches.scripts import printed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
-def printed(script: str, *options: str) -> Any:
-    done = subprocess.run(
-        [sys.executable, str(BENCH / script), "--json", *options], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
-    assert {"cores", "python"} <= set(report["machine"])
+def sampled(script: str) -> Any:
+    report = printed(script, "--trials", "1")
     for case in report["cases"]:
         assert case["n"] == 1
         assert 0 < case["p50_ms"] <= case["p99_ms"] <= case["max_ms"]
@@ -30,7 +21,7 @@ def printed(script: str, *options: str) -> Any:
 
 
 def test_who_holds_an_election_is_replaced_in_every_case() -> None:
-    report = printed("failover_holder.py", "--trials", "1")
+    report = sampled("failover_holder.py")
     assert report["bench"] == "failover_holder"
     assert [case["name"] for case in report["cases"]] == [
         "holder_killed", "raft_leader_killed", "holder_and_raft_leader_killed",
@@ -40,7 +31,7 @@ def test_who_holds_an_election_is_replaced_in_every_case() -> None:
 
 def test_a_process_killed_and_one_silent_stand_side_by_side() -> None:
     """Also with links that are cut, where there can be network namespaces."""
-    report = printed("failover.py", "--trials", "1")
+    report = sampled("failover.py")
     assert report["bench"] == "failover"
     cut = ["incumbent cut"] if os.geteuid() == 0 else []
     assert [case["name"] for case in report["cases"]] == [
