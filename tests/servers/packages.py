@@ -6,6 +6,7 @@ No root, nothing installed: `apt-get download` and `pip download` fetch, and the
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import subprocess
 import sys
@@ -52,6 +53,7 @@ def debian(*names: str) -> Path:
         for path in list(directory.glob("*.deb")):
             _run(["dpkg-deb", "-x", str(path), str(directory)], directory)
             path.unlink()
+        _lead_links_into(directory)
 
     return _once(names[0], fetch)
 
@@ -60,6 +62,15 @@ def libraries(tree: Path) -> str:
     """What LD_LIBRARY_PATH has to say for programs of an unpacked tree."""
     found = {path.parent for path in tree.glob("usr/lib/**/*.so*")}
     return ":".join(sorted(map(str, found)))
+
+
+def _lead_links_into(tree: Path) -> None:
+    """Packages link to /etc of the machine that they are installed on: here it is the tree's."""
+    for path in [path for path in tree.rglob("*") if path.is_symlink() and path.readlink().is_absolute()]:
+        meant = tree / path.readlink().relative_to("/")
+        if meant.exists():
+            path.unlink()
+            path.symlink_to(os.path.relpath(meant, path.parent))
 
 
 def _once(name: str, fetch: Callable[[Path], None]) -> Path:
