@@ -54,10 +54,12 @@ from incumbent.kv.api import (
     LeaseGrant,
     LeaseRevoke,
     Query,
+    RaiseLevel,
     ReportDigest,
     Result,
     decode,
     encode,
+    level_of,
 )
 from incumbent.kv.machine import HISTORY_BYTES_MAX, HISTORY_CHANGES_MAX, Machine
 from incumbent.kv.state import Loaded, load
@@ -198,11 +200,14 @@ class Node:
         self._replica.step(PeerLost(peer), now_ns)
 
     def submit(self, request: RequestId, command: Command, now_ns: int) -> None:
-        """Have a command applied on every node. Only a serving leader's own node expires and checkpoints leases: from
-        anybody else that is INVALID."""
+        """Have a command applied on every node. Only a serving leader's own node expires and checkpoints leases, and raises
+        the level: from anybody else that is INVALID."""
         self._flight.count += 1
-        if isinstance(command, LeaseExpire | LeaseCheckpoint):
+        if isinstance(command, LeaseExpire | LeaseCheckpoint | RaiseLevel):
             self._answer(request, Done(Result(Code.INVALID, self.machine.revision)))
+            return
+        if level_of(command) > self.machine.level:
+            self._answer(request, Refused(RefusedReason.LEVEL))
             return
         data = encode(command)
         if len(data) > self._limits.command_bytes_max:
@@ -225,6 +230,14 @@ class Node:
         if self._has_room(request):
             self._flight.renewals.append(_Renewal(request, lease, now_ns))
             self._leases.hold(lease)
+
+    def raise_level(self, level: int, now_ns: int) -> None:
+        """Every member says that it reads commands up to this level: if this node leads, have the log say so. Asking again
+        does no harm."""
+        if self._leadership.serving and level > self.machine.level:
+            own = RequestId(next(self._own_requests))
+            self._flight.logged[own] = []
+            self._replica.step(Proposed(own, encode(RaiseLevel(level))), now_ns)
 
     def change_membership(self, request: RequestId, change: MembershipChange, now_ns: int) -> None:
         """Change who votes. Done once the change is agreed on; it completes by itself."""
