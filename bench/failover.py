@@ -155,7 +155,7 @@ def table(rows: list[dict[str, Any]]) -> None:
 def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--trials", type=int, default=10, help="samples of each fault (10)")
-    arguments.add_argument("--rival", choices=["etcd"], help="measure it too")
+    arguments.add_argument("--rival", choices=["etcd", "zookeeper"], help="measure it too")
     options = arguments.parse_args()
     if options.trials < 1:
         arguments.error("--trials: give 1 or more")
@@ -173,7 +173,7 @@ def main() -> None:
         for make in failovers.RIVALS[options.rival]:
             with (
                 tempfile.TemporaryDirectory(prefix="incumbent-bench-") as directory,
-                namespaces("abc") as network,
+                namespaces(failovers.NAMES) as network,
             ):
                 rows += failovers.measure(make, Path(directory), options.trials, network)
     if options.json:

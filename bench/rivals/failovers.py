@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
 from bench.report import case
+from bench.rivals import zookeeper
 from tests.servers.namespaces import Namespaces
+from tests.servers.zookeeper import ZooKeeper
 
 AGAIN_S: Final = 0.01
 SETTLE_S: Final = 1.0
+NAMES: Final = ("m0", "m1", "m2")
 
 
 class Members(Protocol):
@@ -122,9 +125,42 @@ def _etcd(*options: str) -> Callable[[Path, Namespaces | None], AbstractContextM
     return running
 
 
+# --- ZooKeeper -------------------------------------------------------------------------------------------------------
+
+
+class _ZooKeeper:
+    def __init__(self, server: ZooKeeper) -> None:
+        self._server = server
+        self.names = list(server.clients)
+        self.signal, self.kill, self.start = server.signal, server.kill, server.start
+
+    def leader(self) -> str:
+        while None in map(self._server.mode, self.names):
+            time.sleep(0.05)
+        return self._server.wait()
+
+    def write(self, member: str) -> None:
+        zookeeper.write_once(self._server.clients[member], b"/k")
+
+
+def _zookeeper(
+    options: Sequence[str],
+) -> Callable[[Path, Namespaces | None], AbstractContextManager[Members]]:
+    @contextmanager
+    def running(directory: Path, network: Namespaces | None) -> Iterator[Members]:
+        with zookeeper.running(directory, network, options) as server:
+            yield _ZooKeeper(server)
+
+    return running
+
+
 RIVALS: Final[Mapping[str, Sequence[Rival]]] = {
     "etcd": (
         Rival("etcd", _etcd()),
         Rival("etcd 10/50", _etcd("--heartbeat-interval", "10", "--election-timeout", "50")),
+    ),
+    "zookeeper": (
+        Rival("zookeeper", _zookeeper(zookeeper.AS_IT_COMES)),
+        Rival("zookeeper 25/50", _zookeeper(zookeeper.AGGRESSIVE)),
     ),
 }
