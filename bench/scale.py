@@ -21,7 +21,7 @@ from typing import Any, Final
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from bench.failover import Fault, one
-from bench.idle import segments_between
+from bench.idle import each, segments_between
 from bench.nodes import Nodes, memory_mib, running
 from bench.report import machine, parser
 
@@ -35,7 +35,6 @@ QUICK: Final = 2
 """Steps of each with ``--quick``."""
 SESSIONS: Final = 100
 TTL_S: Final = 30.0
-IN_FLIGHT: Final = 64
 LOOK_S: Final = 6.0
 KILLS: Final = 3
 CHANGES: Final = 50
@@ -72,16 +71,6 @@ async def sessions(engine: Engine) -> AsyncIterator[list[Session]]:
 # --- elections -------------------------------------------------------------------------------------------------------
 
 
-async def join(engine: Engine, held: Sequence[Session], numbers: range) -> None:
-    at = iter(numbers)
-
-    async def work() -> None:
-        for number in at:
-            await engine.join(held[number % SESSIONS], f"election/{number}", "r", b"")
-
-    await asyncio.gather(*(work() for _ in range(IN_FLIGHT)))
-
-
 async def elections(directory: Path, steps: Sequence[int]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     async with running(directory) as nodes:
@@ -97,15 +86,15 @@ async def elections(directory: Path, steps: Sequence[int]) -> list[dict[str, Any
 
 async def _more(nodes: Nodes, engine: Engine, held: Sequence[Session], numbers: range) -> dict[str, Any]:
     resident, cpu, began = resident_kib(nodes), sum(nodes.cpu_s().values()), time.monotonic()
-    await join(engine, held, numbers)
+    await each(numbers, lambda n: engine.join(held[n % SESSIONS], f"election/{n}", "r", b""))
     took, used = time.monotonic() - began, sum(nodes.cpu_s().values()) - cpu
     more_kib = resident_kib(nodes) - resident
     await nodes.settled()
-    idle_cpu, segments, began = nodes.cpu_s(), segments_between(nodes), time.monotonic()
+    idle_cpu, segments, began = nodes.cpu_s(), segments_between(nodes.processes), time.monotonic()
     await asyncio.sleep(LOOK_S)
     looked = time.monotonic() - began
     idle = {name: (after - idle_cpu[name]) / looked for name, after in nodes.cpu_s().items()}
-    sent = (segments_between(nodes) - segments) / looked
+    sent = (segments_between(nodes.processes) - segments) / looked
     gaps = sorted([(await one(nodes, Fault.KILLED, None))[0] for _ in range(KILLS)])
     return {
         "one_more": {

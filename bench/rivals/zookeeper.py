@@ -11,9 +11,10 @@ import asyncio
 import socket
 import struct
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from subprocess import Popen
 from typing import Any, Final
 
 from bench.nodes import cpu_s
@@ -36,6 +37,8 @@ VALUE: Final = b"v" * 100
 
 CREATE, DELETE, EXISTS, SET_DATA, GET_CHILDREN = 1, 2, 3, 5, 8
 WATCH_EVENT: Final = -1
+PING, PING_XID = 11, -2
+EPHEMERAL: Final = 1
 EPHEMERAL_SEQUENTIAL: Final = 3
 NO_NODE, NODE_EXISTS = -101, -110
 
@@ -135,6 +138,11 @@ class Client(asyncio.Protocol):
             return
         await changed.wait()
 
+    async def ping(self) -> None:
+        """Keeps the session; who waits for the answer waits for nothing that matters."""
+        assert self._transport is not None
+        self._transport.write(request(PING_XID, PING, b""))
+
     def close(self) -> None:
         if self._transport is not None:
             self._transport.close()
@@ -155,6 +163,8 @@ class Client(asyncio.Protocol):
             self.connected.set_result(None)
             return
         xid, _, error = struct.unpack_from(">iqi", body)
+        if xid == PING_XID:
+            return
         if xid == WATCH_EVENT:
             (length,) = struct.unpack_from(">i", body, 24)
             changed = self._watched.pop(body[28 : 28 + length], None)
@@ -270,6 +280,28 @@ async def cases(directory: Path, seconds: float) -> list[dict[str, Any]]:
         for client in clients:
             client.close()
     return [{**row, "client": "jute by hand, asyncio"} for row in rows]
+
+
+@asynccontextmanager
+async def held(directory: Path, elections: int, sessions: int) -> AsyncIterator[Mapping[str, Popen[bytes]]]:
+    """See ``bench/idle.py``: so many ephemeral nodes, each with a parent of its own, of so many sessions."""
+    from bench.idle import each, keep
+
+    with running(directory, None, AS_IT_COMES) as server:
+        addresses = list(server.clients.values())
+        clients = [await Client.connect(addresses[number % 3]) for number in range(sessions)]
+        keeping = asyncio.create_task(keep([client.ping for client in clients]))
+
+        async def join(number: int) -> None:
+            client, parent = clients[number % sessions], b"/election-%d" % number
+            await client.ask(CREATE, create(parent))
+            await client.ask(CREATE, create(parent + b"/held", flags=EPHEMERAL))
+
+        await each(range(elections), join)
+        yield server.processes
+        keeping.cancel()
+        for client in clients:
+            client.close()
 
 
 @contextmanager
