@@ -9,6 +9,7 @@ import pytest
 from incumbent.cli.settings import settings
 from incumbent.errors import InvalidInput
 from incumbent.node.node import Limits
+from incumbent.runtime.config import check_config
 
 NODE = {"node": "a", "data_dir": "d", "listen": "127.0.0.1:7400"}
 
@@ -23,6 +24,17 @@ def test_limits_of_the_log_and_of_the_history_have_names(tmp_path: Path) -> None
     assert (limits.snapshot_entries, limits.snapshot_bytes) == (11, 21)
     assert limits.replica.compaction_tail == 30
     assert (limits.history_changes, limits.history_bytes) == (40, 50)
+
+
+def test_election_timeouts_may_follow_round_trips() -> None:
+    timing = settings(None, {}, {**NODE, "election_ms": "200", "election_ms_max": "900"}).voter.timing
+    assert (timing.election_timeout_min_ns, timing.adaptive_max_ns) == (200_000_000, 900_000_000)
+    assert settings(None, {}, NODE).voter.timing.adaptive_max_ns == 0
+
+
+def test_an_adaptive_timeout_that_could_not_adapt_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="election_ms_max"):
+        check_config(settings(None, {}, {**NODE, "election_ms_max": "300"}).voter)
 
 
 def test_what_is_not_said_is_as_by_default() -> None:
