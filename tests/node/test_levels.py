@@ -1,4 +1,4 @@
-"""No command goes into the log before the log says that every member can read it (ADR 8)."""
+"""No command goes into the log before the log says that every member can read it (ADR 20)."""
 
 from __future__ import annotations
 

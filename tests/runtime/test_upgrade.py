@@ -101,7 +101,7 @@ def test_a_rolling_restart_keeps_a_leader_throughout(tmp_path: Path) -> None:
 
 
 def test_a_rolling_upgrade_keeps_a_leader_throughout(tmp_path: Path) -> None:
-    """Two versions run together; the new one's commands wait until the last node is upgraded (ADR 8)."""
+    """Two versions run together; the new one's commands wait until the last node is upgraded (ADR 20)."""
 
     async def delete() -> None:
         client = ClusterClient(cluster.addresses, "incumbent")

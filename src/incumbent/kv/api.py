@@ -23,7 +23,7 @@ FIRST_LEVEL: Final = 1
 LEVEL: Final = 1
 """Up to which level this release reads commands. One that releases before it cannot read gets a level above all others."""
 LEVELS: Final[Mapping[type, int]] = {}
-"""Of commands above the first level; a command with a new field is another kind of command. See ADR 8."""
+"""Of commands above the first level; a command with a new field is another kind of command. See ADR 20."""
 GROUP_PREFIX = b"group\0"
 """A key that begins so belongs to the group whose name follows, up to the next NUL. The machine does not care; rules of access do."""
 

@@ -1,4 +1,4 @@
-"""Up to which level every member reads commands, and telling the log. See ADR 8.
+"""Up to which level every member reads commands, and telling the log. See ADR 20.
 
 A leader never puts a command into the log before the log says that all members can read it, and the log never says so before each
 of them has, over a live connection.
