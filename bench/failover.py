@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from bench.nodes import Nodes, running
 from bench.report import case, machine, parser, show
-from tests.servers.namespaces import Namespaces, can_run
+from tests.servers.spaces import Spaces, can_make
 
 from incumbent.errors import EngineUnavailable, OutcomeUnknown, Overloaded
 from incumbent.kv.api import Put
@@ -67,7 +67,7 @@ async def gap(client: ClusterClient, hurt: Callable[[], Awaitable[None]]) -> tup
     return took, failed
 
 
-async def one(nodes: Nodes, fault: Fault, network: Namespaces | None) -> tuple[float, int]:
+async def one(nodes: Nodes, fault: Fault, network: Spaces | None) -> tuple[float, int]:
     """One sample; the cluster is whole again afterwards."""
     client = nodes.client()
     await write_until_done(client)
@@ -105,7 +105,7 @@ async def one(nodes: Nodes, fault: Fault, network: Namespaces | None) -> tuple[f
 
 
 async def ours(
-    who: str, directory: Path, trials: int, network: Namespaces | None, options: Sequence[str] = ()
+    who: str, directory: Path, trials: int, network: Spaces | None, options: Sequence[str] = ()
 ) -> list[dict[str, Any]]:
     """All faults in turn, trial by trial, so that a machine that slows down slows all of them."""
     samples: dict[Fault, list[float]] = {fault: [] for fault in Fault if fault is not Fault.CUT or network}
@@ -123,13 +123,13 @@ async def ours(
 
 
 @contextmanager
-def namespaces(names: Sequence[str]) -> Iterator[Namespaces | None]:
+def namespaces(names: Sequence[str]) -> Iterator[Spaces | None]:
     """None, and a word of why, where there can be none."""
-    if (why := can_run()) is not None:
+    if (why := can_make()) is not None:
         sys.stderr.write(f"no links are cut: {why}\n")
         yield None
         return
-    network = Namespaces(names)
+    network = Spaces(names)
     try:
         network.make()
         yield network

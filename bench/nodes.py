@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from tests.servers.namespaces import Namespaces
+from tests.servers.spaces import Spaces
 
 from incumbent.errors import EngineUnavailable, IncumbentError
 from incumbent.kv.api import Range
@@ -45,12 +45,12 @@ class Nodes:
         directory: Path,
         names: str = "abc",
         options: Sequence[str] = (),
-        network: Namespaces | None = None,
+        network: Spaces | None = None,
     ) -> None:
         self.addresses = (
             {name: ("127.0.0.1", free_port()) for name in names}
             if network is None
-            else network.addresses(PORT)
+            else {name: (host, PORT) for name, host in network.addresses.items()}
         )
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._directory = directory
@@ -147,7 +147,7 @@ def disk_mib(directory: Path) -> float:
 
 @asynccontextmanager
 async def running(
-    directory: Path, names: str = "abc", options: Sequence[str] = (), network: Namespaces | None = None
+    directory: Path, names: str = "abc", options: Sequence[str] = (), network: Spaces | None = None
 ) -> AsyncIterator[Nodes]:
     """Formed, and with a leader."""
     nodes = Nodes(directory, names, options, network)

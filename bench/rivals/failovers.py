@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from bench.report import case
 from bench.rivals import zookeeper
-from tests.servers.namespaces import Namespaces
+from tests.servers.spaces import Spaces
 from tests.servers.zookeeper import ZooKeeper
 
 AGAIN_S: Final = 0.01
@@ -43,10 +43,10 @@ class Members(Protocol):
 
 class Rival(NamedTuple):
     name: str
-    running: Callable[[Path, Namespaces | None], AbstractContextManager[Members]]
+    running: Callable[[Path, Spaces | None], AbstractContextManager[Members]]
 
 
-def measure(rival: Rival, directory: Path, trials: int, network: Namespaces | None) -> list[dict[str, Any]]:
+def measure(rival: Rival, directory: Path, trials: int, network: Spaces | None) -> list[dict[str, Any]]:
     samples: dict[str, list[float]] = {"killed": [], "stopped": []}
     if network is not None:
         samples["cut"] = []
@@ -59,7 +59,7 @@ def measure(rival: Rival, directory: Path, trials: int, network: Namespaces | No
     ]
 
 
-def _one(members: Members, fault: str, network: Namespaces | None) -> float:
+def _one(members: Members, fault: str, network: Spaces | None) -> float:
     leader = members.leader()
     survivor = next(member for member in members.names if member != leader)
     members.write(survivor)
@@ -114,12 +114,12 @@ class _Etcd:
         self._server.ask(member, "/v3/kv/put", key=key, value=key)
 
 
-def _etcd(*options: str) -> Callable[[Path, Namespaces | None], AbstractContextManager[Members]]:
+def _etcd(*options: str) -> Callable[[Path, Spaces | None], AbstractContextManager[Members]]:
     @contextmanager
-    def running(directory: Path, network: Namespaces | None) -> Iterator[Members]:
+    def running(directory: Path, network: Spaces | None) -> Iterator[Members]:
         from tests.servers.etcd import etcd
 
-        with etcd(directory, 3, *options, network=network) as server:
+        with etcd(directory, 3, *options, spaces=network) as server:
             yield _Etcd(server)
 
     return running
@@ -145,9 +145,9 @@ class _ZooKeeper:
 
 def _zookeeper(
     options: Sequence[str],
-) -> Callable[[Path, Namespaces | None], AbstractContextManager[Members]]:
+) -> Callable[[Path, Spaces | None], AbstractContextManager[Members]]:
     @contextmanager
-    def running(directory: Path, network: Namespaces | None) -> Iterator[Members]:
+    def running(directory: Path, network: Spaces | None) -> Iterator[Members]:
         with zookeeper.running(directory, network, options) as server:
             yield _ZooKeeper(server)
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from bench.nodes import cpu_s
 from bench.throughput import Step
-from tests.servers.namespaces import Namespaces
+from tests.servers.spaces import Spaces
 from tests.servers.zookeeper import ZooKeeper
 
 JVM: Final = ("-Xmx512m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error")
@@ -305,10 +305,10 @@ async def held(directory: Path, elections: int, sessions: int) -> AsyncIterator[
 
 
 @contextmanager
-def running(directory: Path, network: Namespaces | None, options: Sequence[str]) -> Iterator[ZooKeeper]:
+def running(directory: Path, network: Spaces | None, options: Sequence[str]) -> Iterator[ZooKeeper]:
     """All three serve; with `network`, each in its namespace there."""
-    within = None if network is None else {name: network.inside(name) for name in network.hosts}
-    hosts = None if network is None else network.hosts
+    within = None if network is None else {name: network.inside(name) for name in network.addresses}
+    hosts = None if network is None else network.addresses
     server = ZooKeeper(directory, 3, *options, hosts=hosts, within=within, jvm=JVM)
     try:
         for name in server.clients:

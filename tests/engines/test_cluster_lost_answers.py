@@ -7,7 +7,8 @@ import itertools
 import pytest
 
 from incumbent.engines.api import Cell, CellWrite, Claimed, Member, Session
-from incumbent.engines.cluster.engine import ATTEMPTS_MAX, ClusterEngine
+from incumbent.engines.cluster.engine import ClusterEngine
+from incumbent.engines.cluster.settling import ATTEMPTS_MAX
 from incumbent.errors import EngineUnavailable, NotFirst, OutcomeUnknown, SessionGone, VersionConflict
 from incumbent.ids import LeaseId
 from incumbent.kv.api import NO_LEASE, Command, Query, Result

@@ -93,7 +93,12 @@ def run(killer: Killer, home: Path) -> tuple[Fate, Finding]:
         done = subprocess.run(
             [sys.executable, "-m", *killer.command],
             cwd=home,
-            env={**os.environ, "PYTHONPATH": str(home / "src"), "PYTHONDONTWRITEBYTECODE": "1"},
+            env={
+                **os.environ,
+                "PYTHONPATH": str(home / "src"),
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "INCUMBENT_TEST_CACHE": str(ROOT / ".cache"),
+            },
             capture_output=True,
             text=True,
             timeout=COMMAND_TIMEOUT_S,

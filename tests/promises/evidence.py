@@ -24,11 +24,14 @@ ENGINES: Final[Mapping[str, tuple[str, ...]]] = {
         "tests/engines/test_cluster_conformance_memory.py",
         "tests/engines/test_cluster_conformance_voters.py",
     ),
+    "etcd": ("tests/engines/test_etcd_conformance.py",),
 }
 """Where each engine runs the conformance checks."""
 PLACES: Final[tuple[tuple[str, str], ...]] = (
     ("tests/engines/test_local_", "local"),
     ("tests/engines/test_cluster_", "cluster"),
+    ("tests/engines/test_etcd_", "etcd"),
+    ("tests/engines/test_zookeeper_", "zookeeper"),
     ("tests/consensus/", "core"),
     ("tests/node/", "core"),
     ("tests/kv/", "core"),

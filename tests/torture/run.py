@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 import time
@@ -199,3 +200,8 @@ async def torture(directory: Path, seconds: float, seed: int) -> dict[str, Any]:
         and not terms.overlaps
         and all(isinstance(end, asyncio.CancelledError) for end in ends),
     }
+
+
+def can_run() -> str | None:
+    """Why it cannot; None when it can."""
+    return None if os.geteuid() == 0 else "it needs root: network namespaces and file systems of its own"

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.namespaces import can_run
-from tests.torture.run import torture
+from tests.torture.run import can_run, torture
 
 SECONDS = 60.0
 

@@ -24,7 +24,9 @@ from incumbent.errors import InvalidInput, Unsupported
 ENTRY_POINT_GROUP: Final = "incumbent.engines"
 BUILT_IN: Final = {
     "cluster": "incumbent.engines.cluster",
+    "etcd": "incumbent.engines.etcd",
     "local": "incumbent.engines.local",
+    "zookeeper": "incumbent.engines.zookeeper",
 }
 REQUIRABLE: Final = tuple(f.name for f in fields(Guarantees) if f.type in (bool, "bool"))
 """The guarantees that a caller can require: those that are yes or no."""

@@ -7,6 +7,7 @@ from typing import Final
 from tests.mutants.catalogue.disks import DISKS
 from tests.mutants.catalogue.elections import ELECTIONS
 from tests.mutants.catalogue.engines import ENGINES
+from tests.mutants.catalogue.etcd import ETCD
 from tests.mutants.catalogue.gates import GATES
 from tests.mutants.catalogue.leaders import LEADERS
 from tests.mutants.catalogue.leases import LEASES
@@ -31,4 +32,5 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *LEADERS,
     *ENGINES,
     *GATES,
+    *ETCD,
 )

@@ -10,6 +10,7 @@ FRAMES: Final = "runtime/frames.py"
 DIRECTORY: Final = "engines/local/directory.py"
 LOCAL_INPUT: Final = "tests/engines/test_local_input.py"
 LOCAL_PROCESSES: Final = "tests/engines/test_local_processes.py"
+ZOOKEEPER: Final = "tests/engines/test_zookeeper_engine.py"
 
 ENGINES: Final[tuple[Mutant, ...]] = (
     Mutant(
@@ -123,5 +124,76 @@ ENGINES: Final[tuple[Mutant, ...]] = (
         "        return self.nodes[_draw(key, '') % len(self.nodes)] if self.nodes else None",
         (suite("tests/recipes/test_view.py"),),
         promises=("P66", "P68"),
+    ),
+    Mutant(
+        "a renewal writes over the connection that is there",
+        "engines/zookeeper/attendant.py",
+        "        self._visit = await self._attach()\n        if former is not None:\n            former.close()\n",
+        "        self._visit = former or await self._attach()\n",
+        (suite("tests/engines/test_zookeeper_partitions.py"),),
+        promises=("P47",),
+    ),
+    Mutant(
+        "whoever is named like a session's member is its member",
+        "engines/zookeeper/sessions.py",
+        "            if stat is not None and stat.ephemeralOwner & ((1 << 64) - 1) == reference.session:",
+        "            if stat is not None:",
+        (suite(ZOOKEEPER),),
+        promises=("P47",),
+    ),
+    Mutant(
+        "candidates of another layout are overlooked",
+        "engines/zookeeper/layout.py",
+        "        elif _SEQUENTIAL.search(name):",
+        "        elif False:",
+        (suite(ZOOKEEPER),),
+    ),
+    Mutant(
+        "a sequence that has run over is a number like others",
+        "engines/zookeeper/layout.py",
+        "    if not 0 <= sequence < SEQUENCE_MAX:",
+        "    if False:",
+        (suite("tests/engines/test_zookeeper_url.py"),),
+        promises=("P35",),
+    ),
+    Mutant(
+        "a guarded write asks only whether the member lives",
+        "engines/zookeeper/members.py",
+        "        if not _is(member, stat) or not seats or seats[0].name != member.id:",
+        "        if not _is(member, stat):",
+        (suite(ZOOKEEPER),),
+        promises=("P33",),
+    ),
+    Mutant(
+        "a guarded write is not bound to the member's life",
+        "engines/zookeeper/cell_steps.py",
+        '                ("check", tree.member(self.group, member.id), -1),\n',
+        '                ("check", tree.incarnation, -1),\n',
+        (suite(ZOOKEEPER),),
+        promises=("P33",),
+    ),
+    Mutant(
+        "a history that went back is taken for the present",
+        "engines/zookeeper/history.py",
+        "        if 0 < zxid < asked_after:",
+        "        if False:",
+        (suite("tests/engines/test_zookeeper_restored.py", "tests/engines/test_zookeeper_url.py"),),
+        promises=("P31",),
+    ),
+    Mutant(
+        "what ZooKeeper makes of a TTL is taken",
+        "engines/zookeeper/sessions.py",
+        "            if granted.timeout_ms != timeout_ms:",
+        "            if False:",
+        (suite(ZOOKEEPER),),
+        promises=("P16",),
+    ),
+    Mutant(
+        "a join whose answer was lost is not looked for",
+        "engines/zookeeper/sessions.py",
+        "            if found is not None:\n                return found\n",
+        "            if False:\n                return found\n",
+        (suite("tests/engines/test_zookeeper_lost_answers.py"),),
+        promises=("P3",),
     ),
 )

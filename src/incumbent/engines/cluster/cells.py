@@ -2,7 +2,7 @@
 
 A step writes all of its cells or none, under the versions it expects and, when it is guarded, under its member being the
 first: everything in one transaction. When its answer is lost, the cells themselves tell: each carries the name of the step
-that wrote it last, and versions only rise.
+that wrote it last, and versions only rise. Where the keys lie is somebody else's affair (`Keys`).
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Protocol
 
-from incumbent.engines.api import Cell, CellWrite, Claimed
-from incumbent.engines.cluster.layout import cell_key, decode_cell, encode_cell
-from incumbent.engines.cluster.members import is_first, look, was_first
+from incumbent.engines.api import Cell, CellWrite, Claimed, Member
+from incumbent.engines.cluster.layout import decode_cell, encode_cell
 from incumbent.errors import NotFirst, VersionConflict
 from incumbent.kv.api import Compare, Condition, Is, OperationResult, Put, Range, Result, Txn
 
@@ -27,8 +27,23 @@ class Trace(Enum):
     LOST = auto()  # overwritten since, or written under no version: nobody can tell
 
 
+class Keys(Protocol):
+    """Where cells lie in a store, and what proves there that a member is first."""
+
+    def cell_key(self, group: str, name: str) -> bytes: ...
+
+    def is_first(self, member: Member) -> tuple[Condition, ...]: ...
+
+    def look(self, group: str) -> tuple[Range, Range]:
+        """What `was_first` is computed from: the members, the incarnation."""
+        ...
+
+    def was_first(self, member: Member, found: OperationResult, incarnation: OperationResult) -> bool: ...
+
+
 @dataclass(frozen=True, slots=True)
 class CellStep:
+    keys: Keys
     group: str
     writes: Sequence[CellWrite]
     claimed: Claimed | None
@@ -38,7 +53,7 @@ class CellStep:
         """Answers with what tells NotFirst from VersionConflict when it is refused."""
         return Txn(
             conditions=(
-                *(is_first(self.claimed.member) if self.claimed is not None else ()),
+                *(self.keys.is_first(self.claimed.member) if self.claimed is not None else ()),
                 *(
                     Condition(self._key(w), Compare.VERSION, Is.EQUAL, w.expected_version)
                     for w in self.writes
@@ -50,13 +65,13 @@ class CellStep:
                 # Only who wrote whatever was there has to be told the version.
                 *(Range(self._key(w)) for w in self.writes if w.expected_version is None),
             ),
-            orelse=look(self.group) if self.claimed is not None else (),
+            orelse=self.keys.look(self.group) if self.claimed is not None else (),
         )
 
     def written(self, result: Result) -> tuple[Cell, ...]:
         """The cells as they are now. Raises NotFirst, VersionConflict."""
         if not result.succeeded:
-            if self.claimed is not None and not was_first(self.claimed.member, *result.results):
+            if self.claimed is not None and not self.keys.was_first(self.claimed.member, *result.results):
                 raise NotFirst(f"member {self.claimed.member.id} is not the first of its group")
             raise self.conflict()
         blind = iter(result.results[len(self.writes) :])
@@ -93,7 +108,7 @@ class CellStep:
         return VersionConflict(f"not all of the cells {named} have the version that was expected")
 
     def _key(self, write: CellWrite) -> bytes:
-        return cell_key(self.group, write.name)
+        return self.keys.cell_key(self.group, write.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +124,6 @@ class _Stored:
         kv = found.kvs[0]
         value, writer = decode_cell(kv.value)
         return cls(value, kv.version, writer)
-
-
-def read(group: str, name: str) -> Range:
-    return Range(cell_key(group, name))
 
 
 def as_cell(result: Result) -> Cell:

@@ -6,7 +6,6 @@ is settled by what the cells themselves tell (`cells.Trace`); where they cannot 
 
 from __future__ import annotations
 
-import asyncio
 import math
 import os
 import secrets
@@ -25,12 +24,13 @@ from incumbent.engines.api import (
     Waiting,
 )
 from incumbent.engines.cluster import cells, members
-from incumbent.engines.cluster.cells import CellStep, Trace
+from incumbent.engines.cluster.cells import CellStep
 from incumbent.engines.cluster.guarantees import GUARANTEES
 from incumbent.engines.cluster.layout import WRITER_BYTES, group_range, lease_for, lease_of
 from incumbent.engines.cluster.link import Link, any_of
 from incumbent.engines.cluster.members import Turn
 from incumbent.engines.cluster.reference import Address, Reference
+from incumbent.engines.cluster.settling import settle, until_known
 from incumbent.engines.inputs import (
     check_cell_writes,
     check_member_value,
@@ -47,10 +47,9 @@ from incumbent.errors import (
     Overloaded,
     SessionGone,
     Unsupported,
-    VersionConflict,
 )
 from incumbent.ids import LeaseId, Revision
-from incumbent.kv.api import NO_LEASE, Code, Command, LeaseGrant, LeaseRevoke, Query, Result
+from incumbent.kv.api import NO_LEASE, Code, Command, LeaseGrant, LeaseRevoke, Query, Range, Result
 
 if TYPE_CHECKING:
     from incumbent.runtime.tls import TlsFiles
@@ -58,7 +57,6 @@ if TYPE_CHECKING:
 
 CALL_TIMEOUT_S: Final = 5.0
 """How long one call may take, with all its attempts."""
-ATTEMPTS_MAX: Final = 8
 NS: Final = 1_000_000_000
 
 
@@ -181,7 +179,7 @@ class ClusterEngine:
     async def read_cell(self, group: str, name: str) -> Cell:
         check_name("group", group)
         check_name("name", name)
-        return cells.as_cell(await self._read(cells.read(group, name)))
+        return cells.as_cell(await self._read(Range(members.cell_key(group, name))))
 
     async def write_cells(
         self, group: str, writes: Sequence[CellWrite], claimed: Claimed | None
@@ -194,45 +192,9 @@ class ClusterEngine:
             raise InvalidInput("claimed", "is of another group", "pass the claim of the cells' own group")
         if claimed is not None and lease_of(claimed.member.id) is None:
             raise NotFirst(f"{claimed.member.id[:40]!r} is no member of this engine's")
-        return await self._settle(CellStep(group, writes, claimed, secrets.token_bytes(WRITER_BYTES)))
-
-    async def _settle(self, step: CellStep) -> tuple[Cell, ...]:
-        """Do `step` at most once, and find out whether it was done."""
         self._check_open()
-        deadline = self._now_s() + self._call_timeout_s
-        unknown: OutcomeUnknown | None = None
-        for _ in range(ATTEMPTS_MAX):
-            refusal: NotFirst | VersionConflict | None = None
-            try:
-                result = await self._link.submit(step.transaction(), timeout=deadline - self._now_s())
-                return step.written(result)
-            except OutcomeUnknown as error:
-                unknown = error
-            except (EngineUnavailable, Overloaded) as error:
-                if unknown is None:
-                    raise
-                raise unknown from error
-            except (NotFirst, VersionConflict) as error:
-                if unknown is None:
-                    raise
-                refusal = error  # perhaps because the attempt before it was done
-            try:
-                found = await self._link.read(step.cells(), timeout=deadline - self._now_s())
-            except (EngineUnavailable, OutcomeUnknown, Overloaded) as error:
-                raise unknown from error
-            trace, written = step.trace(found)
-            match trace:
-                case Trace.DONE:
-                    return written
-                case Trace.REFUSED:
-                    raise refusal or step.conflict() from unknown
-                case Trace.LOST:
-                    raise unknown
-                case Trace.NOT_DONE if refusal is not None:
-                    raise refusal
-                case Trace.NOT_DONE:
-                    continue
-        raise unknown or OutcomeUnknown(f"no answer in {ATTEMPTS_MAX} attempts")
+        step = CellStep(members, group, writes, claimed, secrets.token_bytes(WRITER_BYTES))
+        return await settle(step, self._link, self._call_timeout_s)
 
     async def close(self) -> None:
         if self._closed or os.getpid() != self._pid:
@@ -245,19 +207,9 @@ class ClusterEngine:
     async def _apply(self, command: Command) -> tuple[Result, bool]:
         """Have an idempotent command applied. Also says whether an earlier attempt of it may have been."""
         self._check_open()
-        deadline = self._now_s() + self._call_timeout_s
-        unknown: OutcomeUnknown | None = None
-        for _ in range(ATTEMPTS_MAX):
-            try:
-                result = await self._link.submit(command, timeout=deadline - self._now_s())
-                return result, unknown is not None
-            except OutcomeUnknown as error:
-                unknown = error
-            except (EngineUnavailable, Overloaded) as error:
-                if unknown is None:
-                    raise
-                raise unknown from error
-        raise unknown or OutcomeUnknown(f"no answer in {ATTEMPTS_MAX} attempts")
+        return await until_known(
+            lambda left_s: self._link.submit(command, timeout=left_s), self._call_timeout_s
+        )
 
     async def _read(self, query: Query, lease: LeaseId = NO_LEASE) -> Result:
         self._check_open()
@@ -279,10 +231,6 @@ class ClusterEngine:
     def _check_process(self) -> None:
         if os.getpid() != self._pid:
             raise Unsupported(f"this engine belongs to process {self._pid}; after a fork, connect anew")
-
-    def _now_s(self) -> float:
-        """Only for giving up: no lease is measured by it."""
-        return asyncio.get_running_loop().time()
 
 
 def _lease_of(member: Member) -> LeaseId:

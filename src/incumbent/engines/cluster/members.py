@@ -12,6 +12,7 @@ from typing import NamedTuple
 from incumbent.engines.api import Claimed, Entry, Member, Roster, Waiting
 from incumbent.engines.cluster.layout import (
     INCARNATION_KEY,
+    cell_key,
     decode_incarnation,
     lease_of,
     member_id,
@@ -33,6 +34,8 @@ from incumbent.kv.api import (
     Result,
     Txn,
 )
+
+__all__ = ["cell_key", "is_first", "look", "was_first"]  # as a module it is the engine's `cells.Keys`
 
 
 class Turn(NamedTuple):

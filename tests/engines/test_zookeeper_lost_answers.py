@@ -1,0 +1,100 @@
+"""Answers that a real ZooKeeper gave and the engine never got: found again, done once, or told as unknown."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from random import Random
+from typing import TypeVar
+
+import pytest
+
+from incumbent.engines.api import Cell, CellWrite, Claimed
+from incumbent.engines.zookeeper import connect, wire
+from incumbent.engines.zookeeper.engine import ZooKeeperEngine
+from incumbent.errors import VersionConflict
+from incumbent.leadership.world import until_answered
+from tests.engines.frame_proxy import Proxy, proxy_before
+from tests.engines.zookeeper_service import ZooKeeperService, service
+
+pytestmark = pytest.mark.slow
+
+T = TypeVar("T")
+TTL_S = 30.0
+MULTI = 14
+
+
+@pytest.fixture(scope="module")
+def zookeeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZooKeeperService]:
+    with service(tmp_path_factory.mktemp("zookeeper"), 1) as running:
+        yield running
+
+
+@asynccontextmanager
+async def bench(zookeeper: ZooKeeperService) -> AsyncIterator[tuple[Proxy, ZooKeeperEngine, ZooKeeperEngine]]:
+    """An engine whose answers can be lost, and another on the same server whose answers never are."""
+    path = secrets.token_hex(6)
+    (address,) = zookeeper.server.clients.values()
+    async with proxy_before(address) as proxy:
+        engine = await connect(f"zookeeper://127.0.0.1:{proxy.port}/{path}")
+        other = await connect(zookeeper.url(path))
+        assert isinstance(engine, ZooKeeperEngine)
+        assert isinstance(other, ZooKeeperEngine)
+        try:
+            yield proxy, engine, other
+        finally:
+            await engine.close()
+            await other.close()
+
+
+async def retried(call: Callable[[], Awaitable[T]]) -> T:
+    """As `leadership` calls an engine: the same again, for as long as nobody knows."""
+    return await until_answered(call, Random(0))
+
+
+async def test_what_is_asked_again_is_done_once(zookeeper: ZooKeeperService) -> None:
+    """P3: one session, one member, one renewal, one end."""
+    async with bench(zookeeper) as (proxy, engine, other):
+        proxy.lose.append(wire.CREATE2)
+        session = await retried(lambda: engine.open_session(TTL_S, "request"))
+        assert proxy.lost == [wire.CREATE2]
+        before = await other.join(await other.open_session(TTL_S, "other"), "g", "r", b"")
+        await other.leave(before)  # the group is there, so what is lost next was done
+        proxy.lose.append(wire.CREATE2)
+        member = await retried(lambda: engine.join(session, "g", "r", b"one"))
+        (entry,) = (await other.roster("g")).members
+        assert (entry.id, entry.order, entry.value) == (member.id, member.revision, b"one")
+
+        proxy.lose.append(wire.SET_DATA)
+        await retried(lambda: engine.renew(session))
+
+        proxy.lose.append(MULTI)
+        assert isinstance(await retried(lambda: engine.claim(member)), Claimed)
+        proxy.lose.append(MULTI)
+        await retried(lambda: engine.update(member, b"two"))
+        proxy.lose.extend([MULTI, MULTI])
+        assert await retried(lambda: engine.remove("g", member.id, member.revision))
+        assert not (await other.roster("g")).members
+
+        proxy.lose.append(wire.CLOSE)
+        assert await retried(lambda: engine.end_session(session.ref))
+        assert not await other.end_session(session.ref)
+        assert not proxy.lose
+
+
+async def test_cells_are_written_once(zookeeper: ZooKeeperService) -> None:
+    """P3: their own words tell whether it was done."""
+    async with bench(zookeeper) as (proxy, engine, other):
+        big = b"x" * 100_000
+        (one,) = await engine.write_cells("g", [CellWrite("c", b"1", 0)], None)
+        proxy.lose.append(MULTI)
+        (two,) = await engine.write_cells("g", [CellWrite("c", big, one.version)], None)
+        assert proxy.lost[-1] == MULTI
+        assert await other.read_cell("g", "c") == two
+        assert two == Cell(big, two.version)
+        proxy.lose.append(MULTI)
+        (three,) = await engine.write_cells("g", [CellWrite("c", b"3", None)], None)
+        assert await other.read_cell("g", "c") == three
+        with pytest.raises(VersionConflict):
+            await engine.write_cells("g", [CellWrite("c", b"4", two.version)], None)

@@ -1,0 +1,88 @@
+"""Real candidates on a real ensemble, while processes on either side are killed and stopped. The judge looks at what they did."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.engines.zookeeper_candidates import candidates
+from tests.engines.zookeeper_service import ZooKeeperService, service
+
+pytestmark = pytest.mark.slow
+
+TTL_S = 3.0
+
+
+@pytest.fixture(scope="module")
+def zookeepers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZooKeeperService]:
+    with service(tmp_path_factory.mktemp("zookeeper"), 3, "syncLimit=20") as running:
+        yield running
+
+
+def test_a_killed_holder_is_succeeded_without_its_ttl(zookeepers: ZooKeeperService, tmp_path: Path) -> None:
+    """DESIGN 4.4: the guardian ends the session by two frames, long before a TTL of ten minutes has passed."""
+    with candidates(tmp_path, zookeepers.url("killed"), 600.0) as running:
+        running.start("a")
+        first = running.leader()
+        running.start("b")
+        time.sleep(0.5)  # let it queue
+        running.signal("a", signal.SIGKILL)
+        second = running.leader(not_token=first.token)
+        assert (first.candidate, second.candidate) == ("a", "b")
+        running.judged()
+
+
+def test_a_stopped_holder_is_succeeded_and_wakes_up_deposed(
+    zookeepers: ZooKeeperService, tmp_path: Path
+) -> None:
+    """P11, P47: what ended stays ended, also when the session's process goes on."""
+    with candidates(tmp_path, zookeepers.url("stopped"), TTL_S) as running:
+        running.start("a")
+        first = running.leader()
+        running.start("b")
+        running.signal("a", signal.SIGSTOP)
+        second = running.leader(not_token=first.token)
+        assert second.candidate == "b"
+        running.signal("a", signal.SIGCONT)
+        time.sleep(1.0)
+        assert running.leader().token == second.token
+        running.signal("b", signal.SIGKILL)
+        third = running.leader(not_token=second.token)
+        assert third.candidate == "a"
+        assert third.token > second.token > first.token
+        running.judged()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("whom", ["leader", "follower"])
+def test_an_ensemble_that_loses_a_member_keeps_one_leader(
+    zookeepers: ZooKeeperService, tmp_path: Path, whom: str, number: signal.Signals
+) -> None:
+    """P30: a term may end by it, and the next one has a higher token."""
+    server = zookeepers.server
+    with candidates(tmp_path, zookeepers.url(f"{whom}-{number.name}"), TTL_S) as running:
+        for name in ("a", "b", "c"):
+            running.start(name)
+        running.leader()
+        victim = server.wait()
+        if whom == "follower":
+            victim = next(name for name in server.processes if name != victim)
+        if number is signal.SIGKILL:
+            server.kill(victim)
+        else:
+            server.signal(victim, number)
+        try:
+            time.sleep(TTL_S * 1.5)
+            running.leader()
+        finally:
+            if number is signal.SIGKILL:
+                server.start(victim)
+            else:
+                server.signal(victim, signal.SIGCONT)
+        server.wait()
+        running.leader()
+        running.judged()
