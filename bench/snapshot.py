@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import shutil
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from bench.nodes import CLUSTER, Nodes, running
+from bench.nodes import CLUSTER, Nodes, memory_mib, running
 from bench.report import machine, parser
 
 from incumbent.errors import IncumbentError, OutcomeUnknown
@@ -32,11 +31,8 @@ MIB: Final = 1024 * 1024
 VALUE_BYTES: Final = 256 * 1024
 TIMEOUT_S: Final = 600.0
 SETTLE_S: Final = 3.0
-
-
-def memory_mib(pid: int, field: str) -> float:
-    found = re.search(rf"{field}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    return int(found.group(1)) / 1024 if found else 0.0
+NO_OTHERS: Final = ("--snapshot-entries", "1000000", "--snapshot-bytes", str(1 << 40))
+"""The snapshots that are asked for are the only ones."""
 
 
 class Gaps:
@@ -94,7 +90,7 @@ async def put(client: ClusterClient, key: bytes, value: bytes) -> None:
 
 
 async def measure(directory: Path, mib: int) -> dict[str, Any]:
-    async with running(directory, options=["--snapshot-entries", "1000000"]) as nodes:
+    async with running(directory, options=NO_OTHERS) as nodes:
         client, pulse = nodes.client(), nodes.client()
         await fill(client, mib)
         reads = Gaps(lambda: pulse.read(Range(b"pulse"), timeout=30.0))

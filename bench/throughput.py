@@ -2,8 +2,8 @@
 
 Each case keeps 1, 16 or 64 requests in flight for some seconds. `write` puts a value; `renew` extends one of as many sessions
 as are in flight, each by a request of its own; `acquire_release` joins an election that nobody else wants, finds itself first
-and leaves; `contended` has 16 candidates for one election, each leaving as soon as it leads. ``--rival etcd`` runs the same against
-three etcd members in the same minute.
+and leaves; `contended` has 16 candidates for one election, each leaving as soon as it leads. ``--rival`` runs the same against three
+members of another system in the same minute, through the fastest client that could be had (`bench/rivals`).
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from incumbent.runtime.client import ClusterClient
 IN_FLIGHT: Final = (1, 16, 64)
 CANDIDATES: Final = 16
 VALUE: Final = b"v" * 100
+RIVALS: Final = ("etcd", "zookeeper")
 TTL_S: Final = 60.0
 
 Step = Callable[[], Awaitable[int]]
@@ -37,11 +38,13 @@ Step = Callable[[], Awaitable[int]]
 
 
 class Subject(Protocol):
-    """Who is measured: each method makes the step of one worker."""
+    """Who is measured: each makes the step of one worker. No `renewer`: there is nothing to renew."""
 
-    def cpu_s(self) -> float: ...
+    @property
+    def renewer(self) -> Callable[[int], Awaitable[Step]] | None: ...
+    @property
+    def cpu_s(self) -> Callable[[], float]: ...
     async def writer(self, worker: int) -> Step: ...
-    async def renewer(self, worker: int) -> Step: ...
     async def acquirer(self, worker: int) -> Step: ...
     async def candidate(self, worker: int) -> Step: ...
 
@@ -140,7 +143,8 @@ async def cases(who: str, subject: Subject, seconds: float) -> list[dict[str, An
 
     for workers in IN_FLIGHT:
         await one("write", subject.writer, workers)
-        await one("renew", subject.renewer, workers)
+        if subject.renewer is not None:
+            await one("renew", subject.renewer, workers)
         await one("acquire_release", subject.acquirer, workers)
     await one("contended", subject.candidate, CANDIDATES)
     return rows
@@ -159,13 +163,15 @@ async def ours(directory: Path, seconds: float) -> list[dict[str, Any]]:
 
 
 def with_ratios(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Ours by the rival's, where both were measured."""
+    """Ours by the rivals', where both were measured."""
     rates = {row["name"]: row["per_s"] for row in rows}
 
     def ratio(name: str) -> dict[str, float]:
         who, _, what = name.partition(" ")
-        theirs = rates.get(f"etcd {what}")
-        return {"ratio": round(rates[name] / theirs, 2)} if who == "incumbent" and theirs else {}
+        if who != "incumbent":
+            return {}
+        theirs = {rival: rates.get(f"{rival} {what}") for rival in RIVALS}
+        return {f"by_{rival}": round(rates[name] / rate, 2) for rival, rate in theirs.items() if rate}
 
     return [{**row, **ratio(row["name"])} for row in rows]
 
@@ -175,22 +181,25 @@ def table(rows: list[dict[str, Any]]) -> None:
         print(
             f"{row['name']:<32} {row['per_s']:>9.1f}/s  p50 {row['p50_ms']:>8.3f} ms  p99 {row['p99_ms']:>8.3f} ms"
             f"  cores: nodes {row['servers_cpu']:.2f}, client {row['client_cpu']:.2f}"
-            + (f"  {row['ratio']:.2f} x etcd" if "ratio" in row else "")
+            + "".join(f"  {row[key]:.2f} x {key[3:]}" for key in row if key.startswith("by_"))
         )
 
 
 def main() -> None:
     arguments = parser(__doc__)
-    arguments.add_argument("--rival", choices=["etcd"], help="measure it too, in the same minute")
+    arguments.add_argument("--rival", choices=RIVALS, help="measure it too, in the same minute")
     arguments.add_argument("--seconds", type=float, default=3.0, help="of each case (3)")
     options = arguments.parse_args()
     with tempfile.TemporaryDirectory(prefix="incumbent-bench-") as directory:
         rows = asyncio.run(ours(Path(directory), options.seconds))
     if options.rival is not None:
-        from bench.rivals import etcd
+        from bench.rivals import etcd, zookeeper
 
         with tempfile.TemporaryDirectory(prefix="incumbent-bench-") as directory:
-            rows += etcd.cases(Path(directory), IN_FLIGHT, CANDIDATES, options.seconds)
+            if options.rival == "etcd":
+                rows += etcd.cases(Path(directory), IN_FLIGHT, CANDIDATES, options.seconds)
+            else:
+                rows += asyncio.run(zookeeper.cases(Path(directory), options.seconds))
     rows = with_ratios(rows)
     if options.json:
         show("throughput", rows, as_json=True)

@@ -16,7 +16,8 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -112,6 +113,8 @@ class Client:
         self.delete = self._channel.unary_unary("/etcdserverpb.KV/DeleteRange")
         self.grant = self._channel.unary_unary("/etcdserverpb.Lease/LeaseGrant")
         self.watch = self._channel.stream_stream("/etcdserverpb.Watch/Watch")
+        self._keep_alive = self._channel.stream_stream("/etcdserverpb.Lease/LeaseKeepAlive")
+        self._keeping: Any = None  # the one stream of all leases
 
     async def close(self) -> None:
         await self._channel.close()
@@ -120,6 +123,12 @@ class Client:
         granted = parsed(await self.grant(field(1, TTL_S)))
         lease: int = granted[2][0]
         return lease
+
+    async def keep_alive(self, lease: int) -> None:
+        if self._keeping is None:
+            self._keeping = self._keep_alive()
+        await self._keeping.write(field(1, lease))
+        await self._keeping.read()
 
     async def campaign(self, prefix: bytes, key: bytes, lease: int) -> None:
         """Return as the leader."""
@@ -243,6 +252,30 @@ def cases(
             {**row, "version": VERSION}
             for row in Load(server, directory).cases(in_flight, candidates, seconds)
         ]
+
+
+@asynccontextmanager
+async def held(
+    directory: Path, elections: int, sessions: int
+) -> AsyncIterator[Mapping[str, subprocess.Popen[bytes]]]:
+    """See ``bench/idle.py``: so many keys, each alone under its prefix, with so many leases."""
+    from bench.idle import each, keep
+    from tests.servers.etcd import etcd
+
+    with etcd(directory) as server:
+        leader = server.wait()
+        client = Client(server.clients[leader])
+        leases = [await client.lease() for _ in range(sessions)]
+        keeping = asyncio.create_task(keep([lambda n=n: client.keep_alive(n) for n in leases]))  # type: ignore[misc]
+
+        async def join(number: int) -> None:
+            lease = leases[number % sessions]
+            await client.txn(put_if_absent(b"election/%d/%x" % (number, lease), lease))
+
+        await each(range(elections), join)
+        yield server.processes
+        keeping.cancel()
+        await client.close()
 
 
 def _find(pattern: str, text: str) -> str:

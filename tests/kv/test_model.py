@@ -26,6 +26,7 @@ from incumbent.kv.api import (
     Once,
     Operation,
     Put,
+    RaiseLevel,
     Range,
     ReportDigest,
     Txn,
@@ -115,7 +116,7 @@ class Model:
                 return Code.OK, True, []
             case Once():
                 return self.once(command, term)
-            case LeaseCheckpoint() | ReportDigest():
+            case LeaseCheckpoint() | ReportDigest() | RaiseLevel():
                 raise AssertionError("none of these is drawn")
             case Txn():
                 holds = all(self.holds(condition) for condition in command.conditions)

@@ -39,6 +39,21 @@ def test_who_was_away_for_long_is_sent_a_snapshot() -> None:
     assert table.disks[away].snapshot is not None
 
 
+def test_a_few_large_commands_are_as_good_a_reason_for_a_snapshot_as_many_small_ones() -> None:
+    """The log in memory and on the disk is bounded by bytes, too."""
+    table = Table(limits=Limits(snapshot_bytes=6000, replica=ReplicaLimits(compaction_tail=0)))
+    leader = table.leader()
+    for number in range(4):
+        assert code(table.answer(table.submit(leader, Put(b"k", b"%d" % number + bytes(1200))))) is Code.OK
+    table.run_for(300 * MS)
+    assert table.disks[leader].snapshot is None
+    put_many(table, leader)
+    assert table.disks[leader].snapshot is None, "they are small"
+    assert code(table.answer(table.submit(leader, Put(b"k", bytes(1200))))) is Code.OK
+    table.run_for(300 * MS)
+    assert table.disks[leader].snapshot is not None
+
+
 def test_everything_acknowledged_survives_a_restart_of_all_from_snapshots() -> None:
     """P51."""
     table = Table(limits=OFTEN)

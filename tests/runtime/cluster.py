@@ -11,6 +11,7 @@ from tests.runtime.ports import free_addresses
 
 from incumbent.consensus.api import Role, Timing
 from incumbent.ids import name_of
+from incumbent.node.node import Limits
 from incumbent.runtime.client import ClusterClient
 from incumbent.runtime.frames import Address
 from incumbent.runtime.tls import TlsFiles
@@ -28,8 +29,10 @@ class Cluster:
         *names: str,
         timing: Timing = TIMING,
         tls: Callable[[str], TlsFiles] | None = None,
+        limits: Limits = Limits(),
     ) -> None:
         self._tls = tls  # the files of a node; no TLS without
+        self._limits = limits
         self.path = path
         self.timing = timing
         self.names = names
@@ -44,6 +47,7 @@ class Cluster:
             data_dir=self.path / name,
             peers=self.addresses,
             timing=self.timing,
+            limits=self._limits,
             tls=None if self._tls is None else self._tls(name),
         )
 
@@ -98,9 +102,13 @@ class Cluster:
 
 @asynccontextmanager
 async def cluster(
-    path: Path, *names: str, timing: Timing = TIMING, tls: Callable[[str], TlsFiles] | None = None
+    path: Path,
+    *names: str,
+    timing: Timing = TIMING,
+    tls: Callable[[str], TlsFiles] | None = None,
+    limits: Limits = Limits(),
 ) -> AsyncIterator[Cluster]:
-    made = Cluster(path, *names, timing=timing, tls=tls)
+    made = Cluster(path, *names, timing=timing, tls=tls, limits=limits)
     try:
         await made.start()
         yield made

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,14 +30,15 @@ class Processes:
         self.addresses: dict[str, Address] = free_addresses(*names)
         self.running: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(self, *names: str, **options: str) -> None:
+    def start(self, *names: str, command: Sequence[str] = COMMAND, **options: str) -> None:
+        """`command`: another release's."""
         for name in names:
             host, port = self.addresses[name]
             said = {"node": name, "data-dir": str(self.path / name), "listen": f"{host}:{port}", **options}
             flags = [part for key, value in said.items() for part in (f"--{key}", value)]
             with (self.path / f"{name}.log").open("ab") as log:
                 self.running[name] = subprocess.Popen(
-                    [*COMMAND, "serve", *flags], stderr=log, env=_environment(), start_new_session=True
+                    [*command, "serve", *flags], stderr=log, env=_environment(), start_new_session=True
                 )
 
     def stop(self, *names: str) -> None:

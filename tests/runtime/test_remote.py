@@ -13,12 +13,14 @@ from pathlib import Path
 import pytest
 from tests.runtime.cluster import CLUSTER, Cluster, cluster, until
 
+from incumbent.engines.api import CellWrite
 from incumbent.engines.cluster import connect
 from incumbent.engines.cluster.reference import Reference
 from incumbent.engines.cluster.remote import open_remote
 from incumbent.errors import EngineUnavailable, IdentityMismatch, OutcomeUnknown, Overloaded, WatchLost
 from incumbent.ids import NodeId, Revision
 from incumbent.kv.api import Put, Range
+from incumbent.node.node import Limits
 from incumbent.runtime import caller as caller_module
 from incumbent.runtime.caller import Caller
 from incumbent.runtime.client import ClusterClient
@@ -185,6 +187,23 @@ async def test_a_watch_ends_with_its_voter_and_with_its_connection(tmp_path: Pat
     with pytest.raises(WatchLost):
         async with asyncio.timeout(TIMEOUT_S):
             await waiting[1]
+
+
+async def test_a_watcher_that_lags_behind_the_history_reads_anew_and_goes_on(tmp_path: Path) -> None:
+    """P38, over the wire: what it would have to be told of is compacted, so its watch ends and says so."""
+    async with cluster(tmp_path, "a", "b", "c", limits=Limits(history_changes=3)) as voters:
+        engine = await connect("cluster://" + ",".join(f"{h}:{p}" for h, p in voters.addresses.values()))
+        old = await engine.roster("g")
+        for _ in range(5):
+            await engine.write_cells("g", [CellWrite("c", b"v", None)], None)
+        with pytest.raises(WatchLost, match="no longer kept"):
+            await anext(engine.watch("g", old.cursor))
+        wakes = engine.watch("g", (await engine.roster("g")).cursor)
+        next_one = asyncio.ensure_future(anext(wakes))
+        await engine.write_cells("g", [CellWrite("c", b"w", None)], None)
+        async with asyncio.timeout(TIMEOUT_S):
+            await next_one
+        await engine.close()
 
 
 async def test_watches_beyond_the_bound_are_overloaded(tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ class ZooKeeper:
         *options: str,
         hosts: Mapping[str, str] | None = None,
         within: Mapping[str, Sequence[str]] | None = None,
+        jvm: Sequence[str] = JVM,
     ) -> None:
         names = [f"m{number}" for number in range(members)]
         self.clients = _on(hosts, free_addresses(*names))
@@ -68,7 +69,7 @@ class ZooKeeper:
         tree = debian(*PACKAGES) / "usr" / "share" / "java"
         jars = [tree / f"{jar}.jar" for jar in JARS]
         jars += [jar for prefix in JARS_PREFIXED for jar in sorted(tree.glob(f"{prefix}*.jar"))]
-        self._command = [*_java(), *JVM, "-cp", ":".join(map(str, jars)), MAIN]
+        self._command = [*_java(), *jvm, "-cp", ":".join(map(str, jars)), MAIN]
 
     @property
     def hosts(self) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from incumbent.consensus.api import ReplicaLimits
 from incumbent.errors import InvalidInput
 from incumbent.node.node import Limits
 from incumbent.runtime.access import parse_rules
@@ -64,6 +65,10 @@ def _count(field: str, value: Any) -> Any:
     return _number(field, value, 1_000_000_000)
 
 
+def _bytes(field: str, value: Any) -> Any:
+    return _number(field, value, 1 << 40)
+
+
 def _number(field: str, value: Any, most: int) -> int:
     text = str(value)
     if isinstance(value, bool) or not (text.isascii() and text.isdigit() and 0 < int(text) <= most):
@@ -116,8 +121,17 @@ OPTIONS: Final = (
         "the least election timeout, in milliseconds; the greatest is half as much again (300)",
         _milliseconds,
     ),
+    Option(
+        "election-ms-max",
+        "up to where the least election timeout may follow measured round trips, ten of them (it does not)",
+        _milliseconds,
+    ),
     Option("priority", "among voters that have everything, the highest leads (0)", _count),
-    Option("snapshot-entries", "commands between two snapshots of the log (100000)", _count),
+    Option("snapshot-entries", "commands between two snapshots of the log, at most (100000)", _count),
+    Option("snapshot-bytes", "bytes of commands between two snapshots, at most (256 MiB)", _bytes),
+    Option("log-tail-entries", "entries kept behind a snapshot for followers that are late (1024)", _count),
+    Option("history-changes", "changes kept for watches; older ones are compacted (100000)", _count),
+    Option("history-bytes", "bytes of their keys and values (64 MiB)", _bytes),
     *TLS_OPTIONS,
     Option(
         "insecure", "listen on an address that is not loopback although there is no TLS", _flag, flag=True
@@ -146,7 +160,6 @@ def settings(file: str | None, environment: Mapping[str, str], flags: Mapping[st
                 required, "is missing", f"give --{required.replace('_', '-')} or write it in the file"
             )
     values = {o.key: o.read(o.key, said[o.key]) for o in OPTIONS if o.key in said}
-    limits = Limits()
     voter = VoterConfig(
         cluster=values.get("cluster", DEFAULT_CLUSTER),
         node=values["node"],
@@ -154,14 +167,26 @@ def settings(file: str | None, environment: Mapping[str, str], flags: Mapping[st
         peers=values.get("peers", {}),
         listen=values.get("listen"),
         advertise=values.get("advertise"),
-        timing=timing(heartbeat_ns=values.get("heartbeat_ms"), election_ns=values.get("election_ms")),
-        limits=Limits(snapshot_entries=values.get("snapshot_entries", limits.snapshot_entries)),
+        timing=timing(
+            heartbeat_ns=values.get("heartbeat_ms"),
+            election_ns=values.get("election_ms"),
+            adaptive_ns=values.get("election_ms_max"),
+        ),
+        limits=_limits(values),
         priority=values.get("priority", 0),
         tls=TlsFiles.of(*(values.get(option.key) for option in TLS_OPTIONS)),
         allow=parse_rules(said.get("allow", [])),
         insecure=values.get("insecure", False),
     )
     return Settings(voter, values.get("http"))
+
+
+def _limits(values: Mapping[str, Any]) -> Limits:
+    """What is said of them; the rest as it is by default."""
+    named = ("snapshot_entries", "snapshot_bytes", "history_changes", "history_bytes")
+    said = {key: values[key] for key in named if key in values}
+    tail = values.get("log_tail_entries", ReplicaLimits().compaction_tail)
+    return Limits(replica=ReplicaLimits(compaction_tail=tail), **said)
 
 
 def _of_file(file: str | None) -> dict[str, Any]:

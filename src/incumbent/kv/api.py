@@ -10,14 +10,20 @@ end of everything that starts with a prefix.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum, StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
 from incumbent.ids import Index, LeaseId, NodeId, Revision, Term
 
 NO_LEASE = LeaseId(0)
+FIRST_LEVEL: Final = 1
+LEVEL: Final = 1
+"""Up to which level this release reads commands. One that releases before it cannot read gets a level above all others."""
+LEVELS: Final[Mapping[type, int]] = {}
+"""Of commands above the first level; a command with a new field is another kind of command. See ADR 20."""
 GROUP_PREFIX = b"group\0"
 """A key that begins so belongs to the group whose name follows, up to the next NUL. The machine does not care; rules of access do."""
 
@@ -160,8 +166,23 @@ class ReportDigest(_Logged, frozen=True, tag="digest"):
     digest: bytes
 
 
+class RaiseLevel(_Logged, frozen=True, tag="level"):
+    """From here on the log may hold commands up to this level: every member has said that it reads them. Never lowers anything."""
+
+    level: int
+
+
 Command = (
-    Put | DeleteRange | Txn | LeaseGrant | LeaseRevoke | LeaseExpire | LeaseCheckpoint | Once | ReportDigest
+    Put
+    | DeleteRange
+    | Txn
+    | LeaseGrant
+    | LeaseRevoke
+    | LeaseExpire
+    | LeaseCheckpoint
+    | Once
+    | ReportDigest
+    | RaiseLevel
 )
 Query = Range | Txn  # a Txn as a query must not hold Put or DeleteRange: INVALID
 
@@ -188,6 +209,11 @@ class Result(msgspec.Struct, frozen=True, array_like=True):
     revision: Revision
     succeeded: bool = True  # Txn: whether the conditions held, so which branch `results` belongs to
     results: tuple[OperationResult, ...] = ()
+
+
+def level_of(command: Command) -> int:
+    """Who reads commands up to this level can read this one."""
+    return LEVELS.get(type(command.command if isinstance(command, Once) else command), FIRST_LEVEL)
 
 
 def prefix_end(prefix: bytes) -> bytes | None:

@@ -71,10 +71,10 @@ class StateDigest:
         self._hashes = hashes
         self._sum = sum(hashes.values()) % _MODULUS
 
-    def value(self, revision: Revision) -> bytes:
+    def value(self, revision: Revision, level: int) -> bytes:
         """The digest of the state at this moment."""
         self._fold()
-        parts = _encoder.encode((FORMAT, revision, self._sum.to_bytes(DIGEST_BYTES, "big")))
+        parts = _encoder.encode((FORMAT, revision, level, self._sum.to_bytes(DIGEST_BYTES, "big")))
         return hashlib.blake2b(parts, digest_size=DIGEST_BYTES).digest()
 
     def _fold(self) -> None:

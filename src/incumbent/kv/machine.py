@@ -19,9 +19,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, assert_never
 
-from incumbent.errors import Compacted, invariant
+from incumbent.errors import Compacted, Unsupported, invariant
 from incumbent.ids import Index, LeaseId, Revision, Term
 from incumbent.kv.api import (
+    FIRST_LEVEL,
+    LEVEL,
     NO_LEASE,
     Change,
     Code,
@@ -40,6 +42,7 @@ from incumbent.kv.api import (
     OperationResult,
     Put,
     Query,
+    RaiseLevel,
     Range,
     ReportDigest,
     Result,
@@ -82,6 +85,7 @@ class Machine:
         self, *, history_changes_max: int = HISTORY_CHANGES_MAX, history_bytes_max: int = HISTORY_BYTES_MAX
     ) -> None:
         self.revision = FIRST_REVISION  # never decreases; one more per command that changes a key
+        self.level = FIRST_LEVEL  # never decreases; commands above it are not proposed
         self.applied = Index(0)  # the log index of the newest command applied
         self.compacted = FIRST_REVISION  # changes at or below this revision may be missing from the history
         self._values: dict[bytes, KeyValue] = {}
@@ -123,6 +127,9 @@ class Machine:
             case LeaseCheckpoint(left_ns=left, term=proposed):
                 code, succeeded, results = self._checkpoint(left, own=proposed == term), True, ()
             case ReportDigest():
+                code, succeeded, results = Code.OK, True, ()
+            case RaiseLevel(level):
+                self._raise_level(level)
                 code, succeeded, results = Code.OK, True, ()
             case _:
                 assert_never(command)
@@ -335,7 +342,7 @@ class Machine:
 
     def digest(self) -> bytes:
         """Of everything that `freeze` has: equal on all nodes that applied the same log. Costs what changed since the last one."""
-        return self._digest.value(self.revision)
+        return self._digest.value(self.revision, self.level)
 
     def _content(self, item: Item) -> KeyValue | tuple[object, ...] | None:
         """An item of the state as it is now."""
@@ -357,11 +364,21 @@ class Machine:
             SavedLease(lease, held.ttl_ns, held.left_ns, held.settled, tuple(sorted(held.answers.items())))
             for lease, held in self._leases.items()
         ]
-        return Frozen(self.revision, leases, list(map(self._values.__getitem__, self._sorted)))
+        values = list(map(self._values.__getitem__, self._sorted))
+        return Frozen(self.revision, leases, values, self.level)
 
     def snapshot(self) -> bytes:
         """The bytes of `freeze()`, all at once."""
         return b"".join(self.freeze())
+
+    def _raise_level(self, level: int) -> None:
+        """Raises Unsupported, and changes nothing then, when there may be commands from here on that this release cannot read."""
+        if level > LEVEL:
+            raise Unsupported(
+                f"the cluster's log may hold commands of level {level}, and this release reads up to {LEVEL}: "
+                "every member had said that it reads them, so do not go back: upgrade this node"
+            )
+        self.level = max(self.level, level)
 
     def raise_revision(self, revision: Revision) -> None:
         """From now on revisions are above this one, as if so much had happened. Nothing changes when they are already."""
@@ -373,13 +390,15 @@ class Machine:
         """Become what `snapshot` described, as of log index `index`. Empty bytes (a witness has no state) leave everything as it
         is but for the index.
 
-        Raises msgspec.DecodeError, and changes nothing then, on anything that is no snapshot of a machine.
+        Raises msgspec.DecodeError, and changes nothing then, on anything that is no snapshot of a machine; Unsupported when it
+        is one of a later release.
         """
         self.adopt(index, load([state] if state else []))
 
     def adopt(self, index: Index, loaded: Loaded | None) -> None:
         """Become what was loaded, as of log index `index`. The history begins here."""
         if loaded is not None:
+            self._raise_level(loaded.level)
             self._leases = {
                 one.id: Lease(one.ttl_ns, loaded.keys[one.id], one.left_ns, one.settled, dict(one.answers))
                 for one in loaded.leases.values()

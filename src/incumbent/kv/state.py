@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from incumbent.ids import LeaseId, Revision
-from incumbent.kv.api import NO_LEASE, KeyValue, Result
+from incumbent.kv.api import FIRST_LEVEL, NO_LEASE, KeyValue, Result
 from incumbent.kv.digest import Item as DigestItem
 from incumbent.kv.digest import answer_content, hash_of, lease_content
 
@@ -39,6 +39,7 @@ class _Head(msgspec.Struct, frozen=True, array_like=True):
     revision: Revision
     leases: int
     values: int
+    level: int = FIRST_LEVEL
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -57,9 +58,10 @@ class Frozen:
     revision: Revision
     leases: Sequence[SavedLease]
     values: Sequence[KeyValue]
+    level: int = FIRST_LEVEL
 
     def __iter__(self) -> Iterator[bytes]:
-        yield _block(_Head(FORMAT, self.revision, len(self.leases), len(self.values)))
+        yield _block(_Head(FORMAT, self.revision, len(self.leases), len(self.values), self.level))
         yield from _blocks(self.leases, lambda lease: _ITEM_BYTES * (1 + len(lease.answers)))
         yield from _blocks(self.values, lambda value: _ITEM_BYTES + len(value.key) + len(value.value))
 
@@ -92,6 +94,7 @@ class Loaded:
     values: dict[bytes, KeyValue] = field(default_factory=dict)
     sorted: list[bytes] = field(default_factory=list)
     hashes: dict[DigestItem, int] = field(default_factory=dict)  # of everything, for the machine's digest
+    level: int = FIRST_LEVEL
 
 
 def load(chunks: Iterable[bytes]) -> Loaded | None:
@@ -106,7 +109,7 @@ def load(chunks: Iterable[bytes]) -> Loaded | None:
     head = _heads.decode(first)
     if head.format != FORMAT:
         raise msgspec.DecodeError(f"the state has format {head.format}, and this release reads {FORMAT}")
-    loaded = Loaded(head.revision)
+    loaded = Loaded(head.revision, level=head.level)
     while len(loaded.leases) < head.leases:
         for lease in _leases.decode(_next(blocks)):
             loaded.leases[lease.id] = lease

@@ -23,6 +23,7 @@ class RefusedReason(StrEnum):
     LEASE_EXPIRING = "lease_expiring"  # the lease's expiry is in the log and not yet decided: ask again
     NOT_ALLOWED = "not_allowed"  # no rule of access admits who asks: asking again does not help
     DIVERGED = "diverged"  # no majority of the nodes has the same state: nothing is acknowledged any more
+    LEVEL = "level"  # a member may not be able to read such a command: ask again when all are upgraded
     TOO_LARGE = "too_large"  # the command is over `command_bytes_max`
     # Of membership changes and transfers only:
     TRANSFER_FAILED = "transfer_failed"  # the target did not take over within an election timeout

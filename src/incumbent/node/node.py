@@ -54,12 +54,14 @@ from incumbent.kv.api import (
     LeaseGrant,
     LeaseRevoke,
     Query,
+    RaiseLevel,
     ReportDigest,
     Result,
     decode,
     encode,
+    level_of,
 )
-from incumbent.kv.machine import Machine
+from incumbent.kv.machine import HISTORY_BYTES_MAX, HISTORY_CHANGES_MAX, Machine
 from incumbent.kv.state import Loaded, load
 from incumbent.node.api import (
     Applied,
@@ -85,6 +87,9 @@ class Limits:
         5 * 1024 * 1024
     )  # one encoded command: sixteen cells of the least size, and what names them
     snapshot_entries: int = 100_000  # applied since the last snapshot: time for the next
+    snapshot_bytes: int = 256 * 1024 * 1024  # of commands applied since the last snapshot: likewise
+    history_changes: int = HISTORY_CHANGES_MAX  # kept for watches; each node for itself
+    history_bytes: int = HISTORY_BYTES_MAX  # of keys and values of these
     digest_entries: int = 16_384  # every node takes a digest at the multiples of this index; the same on all
     replica: ReplicaLimits = ReplicaLimits()
 
@@ -157,7 +162,9 @@ class Node:
         limits: Limits = Limits(),
         priority: int = 0,
     ) -> None:
-        self.machine = Machine()
+        self.machine = Machine(
+            history_changes_max=limits.history_changes, history_bytes_max=limits.history_bytes
+        )
         self._replica = Raft(
             me,
             membership,
@@ -169,6 +176,7 @@ class Node:
             priority=priority,
         )
         self._snapshot = Index(0) if saved.snapshot is None else saved.snapshot.index  # the newest
+        self._bytes_since = 0  # of commands applied since then
         self._limits = limits
         self._leases = LeaseDeadlines()
         self._flight = _InFlight()
@@ -192,11 +200,14 @@ class Node:
         self._replica.step(PeerLost(peer), now_ns)
 
     def submit(self, request: RequestId, command: Command, now_ns: int) -> None:
-        """Have a command applied on every node. Only a serving leader's own node expires and checkpoints leases: from
-        anybody else that is INVALID."""
+        """Have a command applied on every node. Only a serving leader's own node expires and checkpoints leases, and raises
+        the level: from anybody else that is INVALID."""
         self._flight.count += 1
-        if isinstance(command, LeaseExpire | LeaseCheckpoint):
+        if isinstance(command, LeaseExpire | LeaseCheckpoint | RaiseLevel):
             self._answer(request, Done(Result(Code.INVALID, self.machine.revision)))
+            return
+        if level_of(command) > self.machine.level:
+            self._answer(request, Refused(RefusedReason.LEVEL))
             return
         data = encode(command)
         if len(data) > self._limits.command_bytes_max:
@@ -219,6 +230,14 @@ class Node:
         if self._has_room(request):
             self._flight.renewals.append(_Renewal(request, lease, now_ns))
             self._leases.hold(lease)
+
+    def raise_level(self, level: int, now_ns: int) -> None:
+        """Every member says that it reads commands up to this level: if this node leads, have the log say so. Asking again
+        does no harm."""
+        if self._leadership.serving and level > self.machine.level:
+            own = RequestId(next(self._own_requests))
+            self._flight.logged[own] = []
+            self._replica.step(Proposed(own, encode(RaiseLevel(level))), now_ns)
 
     def change_membership(self, request: RequestId, change: MembershipChange, now_ns: int) -> None:
         """Change who votes. Done once the change is agreed on; it completes by itself."""
@@ -332,7 +351,7 @@ class Node:
         if ready.install is not None:
             assert stored is not None
             self.machine.adopt(ready.install.index, load_state(stored) if loaded is None else loaded)
-            self._snapshot = ready.install.index
+            self._snapshot, self._bytes_since = ready.install.index, 0
         changes: list[Change] = []
         for committed in ready.committed:
             changes += self._apply(committed, now_ns)
@@ -359,7 +378,10 @@ class Node:
     @property
     def snapshot_due(self) -> bool:
         """Enough is applied since the last one."""
-        return self.machine.applied - self._snapshot >= self._limits.snapshot_entries
+        return (
+            self.machine.applied - self._snapshot >= self._limits.snapshot_entries
+            or self._bytes_since >= self._limits.snapshot_bytes
+        )
 
     def begin_snapshot(self) -> Taken | None:
         """The machine as it is now, to be stored and then told of with `snapshot_taken`; None when nothing is applied since the
@@ -367,7 +389,7 @@ class Node:
         applied = self.machine.applied
         if applied <= self._snapshot:
             return None
-        self._snapshot = applied
+        self._snapshot, self._bytes_since = applied, 0
         return Taken(applied, self.machine.freeze())
 
     def snapshot_taken(self, index: Index, state: Blob, now_ns: int) -> None:
@@ -391,6 +413,7 @@ class Node:
             self.machine.skip(committed.index)
         else:
             command = decode(committed.data)
+            self._bytes_since += len(committed.data)
             result, made = self.machine.apply(committed.index, committed.term, command)
             changes = list(made)
             self._note_lease(command, result, now_ns)

@@ -31,6 +31,7 @@ from incumbent.kv.api import (
     Once,
     Put,
     Query,
+    RaiseLevel,
     Range,
     ReportDigest,
     Txn,
@@ -178,8 +179,8 @@ def _touched(asked: Command | Query) -> Iterator[tuple[bytes, bytes | None, bool
             yield from _of_operations((*asked.then, *asked.orelse))
         case Put() | DeleteRange() | Range():
             yield from _of_operations((asked,))
-        case LeaseGrant() | LeaseRevoke() | LeaseExpire() | LeaseCheckpoint() | ReportDigest():
-            pass  # who may report: `calls` looks at the certificate. Expiries and checkpoints are a leader's own: no node takes them from anybody else
+        case LeaseGrant() | LeaseRevoke() | LeaseExpire() | LeaseCheckpoint() | ReportDigest() | RaiseLevel():
+            pass  # who may report: `calls` looks at the certificate. Expiries, checkpoints and levels are a leader's own: no node takes them from anybody else
         case _:
             assert_never(asked)
 

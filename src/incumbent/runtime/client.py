@@ -21,6 +21,7 @@ from incumbent.errors import (
     Overloaded,
     ProtocolViolation,
     StateDiverged,
+    Unsupported,
     WatchLost,
 )
 from incumbent.ids import LeaseId, Revision, name_of
@@ -201,6 +202,10 @@ class ClusterClient:
                 raise StateDiverged(f"voter {name} says that no majority of the nodes has the same state")
             case RefusedReason.NOT_ALLOWED:
                 raise NotAllowed(f"voter {name} has no rule that admits this client there (see [[allow]])")
+            case RefusedReason.LEVEL:
+                raise Unsupported(
+                    f"voter {name} says that not every member reads such a command: upgrade all"
+                )
             case RefusedReason.TOO_LARGE:
                 raise _too_large(request)
             case RefusedReason.LEASE_EXPIRING | RefusedReason.TRANSFERRING:

@@ -29,14 +29,17 @@ ELECTION_NS: Final = 300_000_000
 HEARTBEATS_PER_ELECTION_TIMEOUT_MIN: Final = 2
 
 
-def timing(*, heartbeat_ns: int | None = None, election_ns: int | None = None) -> Timing:
+def timing(
+    *, heartbeat_ns: int | None = None, election_ns: int | None = None, adaptive_ns: int | None = None
+) -> Timing:
     """As a real cluster runs. The greatest election timeout is half as much again as the least: pre-votes are parked and ranked,
-    so two who begin together cost a round trip and no election, and a wider draw would only delay the one that is needed."""
+    so two who begin together cost a round trip and no election, and a wider draw would only delay the one that is needed. `adaptive_ns`: up to where the least one may follow round trips."""
     least_ns = ELECTION_NS if election_ns is None else election_ns
     return Timing(
         heartbeat_ns=HEARTBEAT_NS if heartbeat_ns is None else heartbeat_ns,
         election_timeout_min_ns=least_ns,
         election_timeout_max_ns=least_ns + least_ns // 2,
+        adaptive_max_ns=0 if adaptive_ns is None else adaptive_ns,
         commit_delay_ns=COMMIT_DELAY_NS,
     )
 
@@ -148,6 +151,12 @@ def _check_timing(timing: Timing) -> None:
             f"heartbeat {timing.heartbeat_ns} ns, election timeout {timing.election_timeout_min_ns} to "
             f"{timing.election_timeout_max_ns} ns",
             "make the least election timeout at least twice the heartbeat, and the greatest larger than the least",
+        )
+    if 0 < timing.adaptive_max_ns <= timing.election_timeout_min_ns:
+        raise InvalidInput(
+            "election_ms_max",
+            f"{timing.adaptive_max_ns} ns is not above the least election timeout",
+            "make it larger, or leave it away: the timeouts stay as they are then",
         )
 
 

@@ -185,6 +185,10 @@ class Driver:
         self._ask(self._node.transfer, to, partial(_end, future))
         return future
 
+    def raise_level(self, level: int) -> None:
+        """Every member says that it reads commands up to this level. Nothing happens where this voter does not lead."""
+        self._put(lambda now_ns: self._node.raise_level(level, now_ns))
+
     async def take_snapshot(self) -> Snapshot:
         """A snapshot of everything that is acknowledged, where this voter leads; else of what is applied here. The log up to
         there is forgotten. Raises EngineUnavailable when there is nothing yet, or the driver has ended."""

@@ -23,6 +23,7 @@ from typing import Final
 from incumbent.consensus.api import Membership
 from incumbent.errors import IdentityMismatch, invariant
 from incumbent.ids import NodeId, name_of
+from incumbent.kv.api import LEVEL
 from incumbent.runtime.frames import (
     WIRE_VERSION_MAX,
     WIRE_VERSION_MIN,
@@ -73,6 +74,7 @@ def peer_hello(
         witnesses=() if first is None else tuple(sorted(first.witnesses)),
         members=tuple(sorted(members)) if first is None or members else tuple(sorted(first.everyone)),
         addresses=tuple(own_first),
+        level=LEVEL,
     )
 
 

@@ -21,7 +21,7 @@ from incumbent.errors import (
     ProtocolViolation,
 )
 from incumbent.ids import LeaseId, NodeId, Revision
-from incumbent.kv.api import NO_LEASE, Command, Query, Result
+from incumbent.kv.api import FIRST_LEVEL, NO_LEASE, Command, Query, Result
 from incumbent.node.api import RefusedReason
 from incumbent.runtime.admin_frames import Ask, Told
 
@@ -64,6 +64,7 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
     members: tuple[NodeId, ...] = ()  # who the speaker knows to be a member now, in whichever role; sorted
     addresses: tuple[tuple[str, Address], ...] = ()  # where to reach whom, the speaker first
     secrets: tuple[str, ...] = ()  # a client's: what elections it may take part in (see `access`)
+    level: int = FIRST_LEVEL  # up to which a voter reads commands (see `levels`)
 
 
 class Refuse(msgspec.Struct, frozen=True, array_like=True, tag="refuse"):

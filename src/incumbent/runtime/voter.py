@@ -33,6 +33,7 @@ from incumbent.runtime.driver import Driver, DriverStatus
 from incumbent.runtime.formation import Form, Wait, decide, peer_hello
 from incumbent.runtime.frames import Address, Frame, Hello, Refuse, RefuseCode, refusal_error
 from incumbent.runtime.identity import Identity, open_identity
+from incumbent.runtime.levels import keep_level
 from incumbent.runtime.notes import Notes, logger
 from incumbent.runtime.reporter import Reporter
 from incumbent.runtime.storage.log import DIRECTORY, RaftLog, log_exists
@@ -126,6 +127,10 @@ class Voter:
                 lobby.calls.tell_followers(driver), name="incumbent tells who leads"
             )
             stack.callback(telling.cancel)
+            levelling = asyncio.create_task(
+                keep_level(driver, lobby.network.heard), name="incumbent looks who reads what"
+            )
+            stack.callback(levelling.cancel)
             opening.pop_all()  # the driver closes the storage from now on
             stack.push_async_callback(voter._stop)
             yield voter

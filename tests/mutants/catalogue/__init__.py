@@ -8,6 +8,7 @@ from tests.mutants.catalogue.disks import DISKS
 from tests.mutants.catalogue.elections import ELECTIONS
 from tests.mutants.catalogue.engines import ENGINES
 from tests.mutants.catalogue.etcd import ETCD
+from tests.mutants.catalogue.gates import GATES
 from tests.mutants.catalogue.kubernetes import KUBERNETES
 from tests.mutants.catalogue.leaders import LEADERS
 from tests.mutants.catalogue.leases import LEASES
@@ -31,6 +32,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *REQUESTS,
     *LEADERS,
     *ENGINES,
+    *GATES,
     *ETCD,
     *KUBERNETES,
 )

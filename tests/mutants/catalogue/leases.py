@@ -57,7 +57,7 @@ LEASES: Final[tuple[Mutant, ...]] = (
     Mutant(
         "anybody may expire a lease",
         NODE,
-        "        if isinstance(command, LeaseExpire | LeaseCheckpoint):",
+        "        if isinstance(command, LeaseExpire | LeaseCheckpoint | RaiseLevel):",
         "        if False:",
         OF_NODE,
         promises=("P58",),

@@ -341,15 +341,46 @@ def test_without_the_calls_of_linux_it_syncs_past_the_drives_cache(
     assert real.saved().hard_state == b"kept"
 
 
-def test_a_full_disk_is_an_error_like_any_other(real: Real, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("number", "advice"), [(errno.ENOSPC, "make room"), (errno.EROFS, "mount it for writing")]
+)
+def test_a_disk_that_is_full_or_read_only_is_an_error_like_any_other(
+    real: Real, monkeypatch: pytest.MonkeyPatch, number: int, advice: str
+) -> None:
     storage, _ = opened(real)
 
-    def full(*_: object) -> int:
-        raise OSError(errno.ENOSPC, "no space left on device")
+    def refused(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(os, "pwrite", full)
-    with pytest.raises(StorageFailed, match="no space left"):
-        storage.persist([Record(b"x" * 20_000)])
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", refused)
+        with pytest.raises(StorageFailed, match=advice):
+            storage.persist([Record(b"x" * 20_000)])
+    real.crash()
+    assert real.saved().hard_state is None, "nothing half-written is believed"
+
+
+def test_after_a_crash_the_disk_is_read_and_not_the_cache(
+    real: Real, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the disk does not have yet is made durable, then the cache is dropped, then the file is read."""
+    write_batches(real)
+    real.crash()
+    done: list[str] = []
+    sync, advise = files.sync, os.posix_fadvise
+
+    def noted_sync(fd: int) -> None:
+        done.append("sync")
+        sync(fd)
+
+    def fadvise(fd: int, offset: int, length: int, advice: int) -> None:
+        done.append("drop" if (offset, length, advice) == (0, 0, os.POSIX_FADV_DONTNEED) else "?")
+        advise(fd, offset, length, advice)
+
+    monkeypatch.setattr(files, "sync", noted_sync)
+    monkeypatch.setattr(os, "posix_fadvise", fadvise)
+    real.saved()
+    assert done[:2] == ["sync", "drop"]
 
 
 def test_a_short_write_is_finished(real: Real, monkeypatch: pytest.MonkeyPatch) -> None:
