@@ -8,6 +8,7 @@ from tests.mutants.catalogue.disks import DISKS
 from tests.mutants.catalogue.elections import ELECTIONS
 from tests.mutants.catalogue.engines import ENGINES
 from tests.mutants.catalogue.etcd import ETCD
+from tests.mutants.catalogue.fences import FENCES
 from tests.mutants.catalogue.leaders import LEADERS
 from tests.mutants.catalogue.leases import LEASES
 from tests.mutants.catalogue.logs import LOGS
@@ -31,4 +32,5 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *LEADERS,
     *ENGINES,
     *ETCD,
+    *FENCES,
 )
