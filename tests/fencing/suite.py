@@ -25,8 +25,10 @@ NAMES = ("a", "a/b", "a/", "A", "ä{}%s:?$1'\"", "sha256:", "x" * 1024, "x" * 10
 class Sink:
     """A resource, and how a test writes to it."""
 
-    def fence(self, name: str = ELECTION, *, on_refused: OnRefused | None = None) -> Fence:
-        """A fence as another worker has it: nothing is shared but the resource."""
+    def fence(
+        self, name: str = ELECTION, *, on_refused: OnRefused | None = None, wait_s: float = 10.0
+    ) -> Fence:
+        """A fence as another worker has it: nothing is shared but the resource. It waits so long for another's lock."""
         raise NotImplementedError
 
     def put(self, block: Any, note: str) -> None:
@@ -276,7 +278,7 @@ class LockingSuite(LastingSuite):
     @pytest.mark.slow
     def test_a_writer_stopped_inside_is_waited_for_and_then_reported(self, sink: Sink) -> None:
         """A bounded wait, a clear error, and nothing written; and the stopped one's write is whole when it goes on."""
-        fence = sink.fence()
+        fence = sink.fence(wait_s=0.3)
         script = (
             "import os, signal, sys\n"
             f"{sink.elsewhere()}\n"
@@ -313,7 +315,7 @@ class LockingSuite(LastingSuite):
     @pytest.mark.slow
     def test_a_write_inside_a_write_is_reported(self, sink: Sink) -> None:
         """It would wait for itself."""
-        fence = sink.fence()
+        fence = sink.fence(wait_s=0.1)
         with (
             pytest.raises(EngineUnavailable, match="is one inside the other"),
             fence.write(1),

@@ -20,8 +20,10 @@ class Memory(Sink):
         self._notes: list[str] = []
         self._fences: dict[str, Fence] = {}
 
-    def fence(self, name: str = ELECTION, *, on_refused: OnRefused | None = None) -> Fence:
-        return self._fences.setdefault(name, Fence(name, wait_s=5.0, on_refused=on_refused))
+    def fence(
+        self, name: str = ELECTION, *, on_refused: OnRefused | None = None, wait_s: float = 10.0
+    ) -> Fence:
+        return self._fences.setdefault(name, Fence(name, wait_s=wait_s, on_refused=on_refused))
 
     def put(self, block: None, note: str) -> None:
         self._notes.append(note)

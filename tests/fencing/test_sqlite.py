@@ -60,8 +60,10 @@ class Database(Sink):
         self._path = path
         connect(path)
 
-    def fence(self, name: str = ELECTION, *, on_refused: OnRefused | None = None) -> Fence:
-        return Fence(connect(self._path, timeout=0.5), name, on_refused=on_refused)
+    def fence(
+        self, name: str = ELECTION, *, on_refused: OnRefused | None = None, wait_s: float = 10.0
+    ) -> Fence:
+        return Fence(connect(self._path, timeout=wait_s), name, on_refused=on_refused)
 
     def put(self, block: sqlite3.Cursor, note: str) -> None:
         block.execute("insert into runs values (?)", (note,))
@@ -77,7 +79,7 @@ class Database(Sink):
 
 
 class TestSqlite(LockingSuite):
-    blocked = "another writer did not end its transaction in 0.5 s; is it stopped inside"
+    blocked = "another writer did not end its transaction in 0.3 s; is it stopped inside"
 
     @pytest.fixture
     def sink(self, database: Path) -> Sink:

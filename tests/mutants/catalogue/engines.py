@@ -49,7 +49,7 @@ ENGINES: Final[tuple[Mutant, ...]] = (
     ),
     Mutant(
         "a network file system is as good as any",
-        DIRECTORY,
+        "runtime/mounts.py",
         "    if kind in NETWORK_FILE_SYSTEMS:",
         "    if False:",
         (suite(LOCAL_INPUT),),

@@ -9,6 +9,10 @@ from tests.mutants.mutant import Mutant, suite
 RULE: Final = "fencing/rule.py"
 SQL: Final = "fencing/sql.py"
 OF_MEMORY: Final = (suite("tests/fencing/test_memory.py", "tests/fencing/test_rule.py"),)
+FILES: Final = "fencing/files.py"
+FILE_LOCK: Final = "fencing/filelock.py"
+FILE_STATE: Final = "fencing/filestate.py"
+OF_FILES: Final = (suite("tests/fencing/test_files.py"),)
 OF_SQLITE: Final = (suite("tests/fencing/test_sqlite.py"),)
 
 FENCES: Final[tuple[Mutant, ...]] = (
@@ -66,5 +70,52 @@ FENCES: Final[tuple[Mutant, ...]] = (
         "compatible}) then 0 else 1 end",
         "compatible}) then 0 else 0 end",
         OF_SQLITE,
+    ),
+    Mutant(
+        "the data of a file is not synced before it is put in place",
+        FILES,
+        "            os.fsync(self._fd)\n",
+        "            pass\n",
+        OF_FILES,
+    ),
+    Mutant(
+        "the fence of a file is not synced before the data is put in place",
+        FILE_STATE,
+        "            os.fsync(file.fileno())\n",
+        "            pass\n",
+        OF_FILES,
+        promises=("P33",),
+    ),
+    Mutant(
+        "a fence that cannot be read is taken for none",
+        FILE_STATE,
+        "        raise StorageCorrupt(\n",
+        "        return {}\n        raise StorageCorrupt(\n",
+        OF_FILES,
+        promises=("P33",),
+    ),
+    Mutant(
+        "writers of a file share its lock",
+        FILE_LOCK,
+        "fcntl.LOCK_EX | fcntl.LOCK_NB",
+        "fcntl.LOCK_SH | fcntl.LOCK_NB",
+        OF_FILES,
+        promises=("P33",),
+    ),
+    Mutant(
+        "a deleted lock is not noticed",
+        FILE_LOCK,
+        "        if not self._is_in_place():\n",
+        "        if False:\n",
+        OF_FILES,
+        promises=("P33",),
+    ),
+    Mutant(
+        "a forked child keeps the lock that it inherits",
+        FILE_LOCK,
+        "        if self._fd >= 0:\n            self._close()\n",
+        "",
+        OF_FILES,
+        promises=("P50",),
     ),
 )
