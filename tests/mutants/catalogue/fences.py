@@ -13,6 +13,8 @@ FILES: Final = "fencing/files.py"
 FILE_LOCK: Final = "fencing/filelock.py"
 FILE_STATE: Final = "fencing/filestate.py"
 OF_FILES: Final = (suite("tests/fencing/test_files.py"),)
+OF_HTTP: Final = (suite("tests/fencing/test_http.py"),)
+OF_SERVERS: Final = (suite("tests/fencing/test_http_servers.py"),)
 OF_SQLITE: Final = (suite("tests/fencing/test_sqlite.py"),)
 
 FENCES: Final[tuple[Mutant, ...]] = (
@@ -117,5 +119,36 @@ FENCES: Final[tuple[Mutant, ...]] = (
         "",
         OF_FILES,
         promises=("P50",),
+    ),
+    Mutant(
+        "an exclusive ASGI handler begins before the fence is raised",
+        "fencing/asgi.py",
+        "            self._fence.prime(admitted.token, admitted.holder)  # durable",
+        "            pass  # durable",
+        OF_HTTP,
+        promises=("P33",),
+    ),
+    Mutant(
+        "an exclusive WSGI handler runs outside the fence",
+        "fencing/wsgi.py",
+        "                    held.enter_context(self._fence.write(found.token, found.holder))\n",
+        "                    pass\n",
+        OF_HTTP,
+        promises=("P33",),
+    ),
+    Mutant(
+        "a fence without a lock is taken for an exclusive one",
+        "fencing/http.py",
+        "        if exclusive and not fence.exclusive:",
+        "        if False:",
+        OF_HTTP,
+    ),
+    Mutant(
+        "of two tokens in one request the first one counts",
+        "fencing/http.py",
+        "    if len(lines) > 1:",
+        "    if False:",
+        OF_SERVERS,
+        promises=("P35",),
     ),
 )
