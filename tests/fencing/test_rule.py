@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,3 +59,16 @@ def test_what_is_accepted_never_falls(writes: list[tuple[int, str]]) -> None:
     assert [token for token, _ in accepted] == sorted(token for token, _ in accepted)
     known = {(token, holder) for token, holder in accepted if holder}
     assert len({token for token, _ in known}) == len(known)
+
+
+@pytest.mark.slow
+def test_to_check_tokens_needs_neither_asyncio_nor_an_engine() -> None:
+    """A resource is no candidate."""
+    modules = ("memory", "sqlite", "sql", "postgres", "redis", "files", "wsgi")
+    script = (
+        "import sys\n"
+        + "".join(f"import incumbent.fencing.{module}\n" for module in modules)
+        + "print(sorted(m for m in sys.modules if m == 'asyncio' or m.startswith('incumbent.engines')))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

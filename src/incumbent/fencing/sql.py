@@ -18,7 +18,7 @@ from incumbent.fencing.rule import Seen, check_holder, check_token, key_of
 TABLE: Final = "incumbent_fence"
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}(\.[A-Za-z_][A-Za-z0-9_]{0,62})?", re.ASCII)
 
-ParamStyle = Literal["named", "pyformat", "format", "qmark", "numeric", "dollar"]
+ParamStyle = Literal["named", "pyformat", "format", "qmark", "dollar"]
 """As PEP 249 names them; `named` is SQLAlchemy's ``text()`` too, and `dollar` is what asyncpg takes (``$1``)."""
 
 _PLACES: Final[Mapping[ParamStyle, tuple[str, str, str]]] = {
@@ -26,7 +26,6 @@ _PLACES: Final[Mapping[ParamStyle, tuple[str, str, str]]] = {
     "pyformat": ("%(name)s", "%(token)s", "%(holder)s"),
     "format": ("%s", "%s", "%s"),
     "qmark": ("?", "?", "?"),
-    "numeric": (":1", ":2", ":3"),
     "dollar": ("$1", "$2", "$3"),
 }
 _BY_NAME: Final = frozenset({"named", "pyformat"})

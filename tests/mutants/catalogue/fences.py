@@ -15,6 +15,9 @@ FILE_STATE: Final = "fencing/filestate.py"
 OF_FILES: Final = (suite("tests/fencing/test_files.py"),)
 OF_HTTP: Final = (suite("tests/fencing/test_http.py"),)
 OF_SERVERS: Final = (suite("tests/fencing/test_http_servers.py"),)
+POSTGRES: Final = "fencing/postgres.py"
+OF_POSTGRES: Final = (suite("tests/fencing/test_postgres.py"),)
+OF_REDIS: Final = (suite("tests/fencing/test_redis.py"),)
 OF_SQLITE: Final = (suite("tests/fencing/test_sqlite.py"),)
 
 FENCES: Final[tuple[Mutant, ...]] = (
@@ -150,5 +153,41 @@ FENCES: Final[tuple[Mutant, ...]] = (
         "    if False:",
         OF_SERVERS,
         promises=("P35",),
+    ),
+    Mutant(
+        "a transaction that failed passes for committed",
+        POSTGRES,
+        '            cursor.execute("select 1")\n',
+        "            pass\n",
+        OF_POSTGRES,
+    ),
+    Mutant(
+        "a commit without an answer passes for one that was not done",
+        POSTGRES,
+        'raise OutcomeUnknown(f"{self.name}: the commit was sent',
+        'raise EngineUnavailable(f"{self.name}: the commit was sent',
+        OF_POSTGRES,
+    ),
+    Mutant(
+        "Redis compares tokens as Lua's numbers",
+        "fencing/redisscript.py",
+        "if token < highest or (token == highest and",
+        "if tonumber(token) < tonumber(highest) or (token == highest and",
+        OF_REDIS,
+        promises=("P35",),
+    ),
+    Mutant(
+        "a write to Redis that failed on its way passes for one that was not done",
+        "fencing/redis.py",
+        "                if done == 0:",
+        "                if True:",
+        OF_REDIS,
+    ),
+    Mutant(
+        "a request to Redis without an answer passes for one that was not done",
+        "fencing/redis.py",
+        'raise OutcomeUnknown(f"{self.name}: sent, and no',
+        'raise EngineUnavailable(f"{self.name}: sent, and no',
+        OF_REDIS,
     ),
 )
