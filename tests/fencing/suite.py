@@ -5,6 +5,7 @@ A kind of fence makes a `Sink` and gives it as the fixture `sink` to a class tha
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -12,9 +13,11 @@ from typing import Any, ClassVar
 
 import pytest
 
+from incumbent.check.history import Kind, parse
 from incumbent.errors import EngineUnavailable, InvalidInput, StaleToken
+from incumbent.fencing import refusals
 from incumbent.fencing.api import Fence
-from incumbent.fencing.refusals import REFUSALS_KEPT_MAX, OnRefused, Refusal
+from incumbent.fencing.refusals import OnRefused, Refusal
 from incumbent.fencing.rule import TOKEN_MAX
 
 ELECTION = "scheduler"
@@ -158,16 +161,18 @@ class FenceSuite:
             (ELECTION, 7, 8, "b", "a"),
         ]
         assert tuple(told) == fence.refusals.latest
-        assert fence.refusals.latest[0].event()["token"] == "5"
+        (event,) = parse([json.dumps(told[0].event())])  # a line of a history
+        assert (event.kind, event.election, event.token, event.highest) == (Kind.REFUSED, ELECTION, 5, 8)
 
-    def test_only_the_last_refusals_are_kept(self, sink: Sink) -> None:
+    def test_only_the_last_refusals_are_kept(self, sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(refusals, "REFUSALS_KEPT_MAX", 2)
         fence = sink.fence()
-        fence.prime(2)
-        for _ in range(REFUSALS_KEPT_MAX + 1):
+        fence.prime(4)
+        for token in (1, 2, 3):
             with pytest.raises(StaleToken):
-                fence.prime(1)
-        assert len(fence.refusals.latest) == REFUSALS_KEPT_MAX
-        assert fence.refusals.count == fence.refused() == REFUSALS_KEPT_MAX + 1
+                fence.prime(token)
+        assert [refusal.token for refusal in fence.refusals.latest] == [2, 3]
+        assert fence.refusals.count == fence.refused() == 3
 
     def test_a_listener_that_fails_changes_nothing(
         self, sink: Sink, caplog: pytest.LogCaptureFixture

@@ -167,6 +167,7 @@ class Fenced:
             await asyncio.shield(acting)
         except asyncio.CancelledError:
             await asyncio.wait({acting})
+            acting.exception()  # seen: nobody is left to tell
             raise
 
 
