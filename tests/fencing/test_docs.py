@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 MODULES = sorted(path.stem for path in (ROOT / "src/incumbent/fencing").glob("[a-z]*.py"))
 REFERENCE = (ROOT / "docs/reference/fencing.md").read_text()
 PAGES = [*sorted((ROOT / "docs/how-to").glob("fence-*.md")), ROOT / "docs/explanation/what-we-promise.md"]
-INTERNAL = {"Lock", "Turn", "Held", "Seen", "Refusals", "Cursor", "Answer", "Door", "Required"}
+INTERNAL = {"Lock", "Turn", "Held", "Seen", "Refusals", "Cursor", "Answer", "Door", "Required", "SqlFence"}
 """Parts of the fences; who uses a fence meets none of them by name."""
 
 

@@ -184,6 +184,16 @@ def _exit_after(act: Callable[[], object]) -> None:
         os._exit(1)
 
 
+def test_a_dropped_table_lets_nobody_through(database: Path) -> None:
+    """P33: what is not there is not taken for a fence that nobody raised."""
+    connection = connect(database)
+    fence = Fence(connection, "scheduler")
+    connection.execute("drop table incumbent_fence")
+    for act in (lambda: fence.prime(5), fence.highest):
+        with pytest.raises(EngineUnavailable, match="no such table"):
+            act()
+
+
 def test_an_old_sqlite_is_refused(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
     with pytest.raises(Unsupported, match=r"needs SQLite 3\.35"):

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from incumbent.errors import EngineUnavailable, InvalidInput, OutcomeUnknown
 from incumbent.fencing.refusals import OnRefused
-from incumbent.fencing.rule import check_holder, check_token
-from incumbent.fencing.sql import TABLE, Check, Cursor, ParamStyle, refused_in, seen_in
+from incumbent.fencing.sql import TABLE, Check, Cursor, ParamStyle
+from incumbent.fencing.sqlfence import SqlFence
 from incumbent.fencing.turn import WAIT_S, Turn, check_wait
 
 IDLE: Final = 0
@@ -30,18 +30,17 @@ ROLLBACK: Final = "40"
 """Classes of errors with which a commit is refused; nothing is left of the transaction then."""
 
 
-class Fence:
+class Fence(SqlFence[Any]):
     """The fence of one election in one database.
 
     `check` is for a transaction of your own; `write` makes one. `connection` is one of a PEP 249 driver, in autocommit mode or not;
     `paramstyle` is how that driver takes parameters: "format" (psycopg), "pyformat", "qmark", "named" or "dollar". `wait_s` is how
-    long a write waits for another writer's transaction, whose row lock it needs. Threads may share it as far as they may share the
-    connection. The table must be there: see `create_table`, or put `schema` into your migrations.
+    long a write waits for another writer's transaction, whose row lock it needs, and for any other lock in its block. Threads may
+    share it as far as they may share the connection. The table must be there: see `create_table`, or put `schema` into your
+    migrations.
 
     Raises InvalidInput.
     """
-
-    exclusive: Final = True
 
     def __init__(
         self,
@@ -53,9 +52,7 @@ class Fence:
         wait_s: float = WAIT_S,
         on_refused: OnRefused | None = None,
     ) -> None:
-        self._check = Check(name, paramstyle=paramstyle, table=table, on_refused=on_refused)
-        self.name = name
-        self.refusals = self._check.refusals
+        super().__init__(Check(name, paramstyle=paramstyle, table=table, on_refused=on_refused))
         self.schema: Final = self._check.schema
         self._table = table
         self._connection = connection
@@ -84,39 +81,6 @@ class Fence:
         is older than a newer leader's write.
         """
         self._check.run(cursor, token, holder)
-
-    @contextmanager
-    def write(self, token: int, holder: str = "") -> Iterator[Any]:
-        """``with fence.write(term.token) as cursor:`` A transaction: what the block does is done under `token`, or not at all.
-
-        The block must not commit or roll back by itself. Locks that it waits for are given up after `wait_s` too.
-
-        Raises StaleToken, InvalidInput and EngineUnavailable (the database or the row's lock cannot be had in time, or the transaction
-        could not be serialized): nothing was written. OutcomeUnknown: the connection was lost at the commit. And what the block raises.
-        """
-        check_token(token)
-        check_holder(holder)
-        with self._transaction() as cursor:
-            seen = seen_in(self._ask(cursor, token, holder))
-            if not seen.refuses(token, holder):
-                yield cursor
-                return
-        raise self.refusals.refuse(token, holder, seen)  # after the commit, which keeps the count
-
-    def prime(self, token: int, holder: str = "") -> None:
-        """Raise the fence without a write, durably. Raises as `write` does."""
-        with self.write(token, holder):
-            pass
-
-    def highest(self) -> int:
-        """The highest token accepted so far; 0 before the first. Raises as `write` does."""
-        row = self._kept()
-        return seen_in(row).token if row else 0
-
-    def refused(self) -> int:
-        """How many writes were refused so far by transactions that `write` made, of any client. Raises as `write` does."""
-        row = self._kept()
-        return refused_in(row) if row else 0
 
     def _kept(self) -> Any:
         with self._transaction() as cursor:

@@ -15,15 +15,15 @@ from typing import Any, Final
 
 from incumbent.errors import EngineUnavailable, InvalidInput, OutcomeUnknown, Unsupported
 from incumbent.fencing.refusals import OnRefused
-from incumbent.fencing.rule import check_holder, check_token
-from incumbent.fencing.sql import TABLE, Check, refused_in, seen_in
+from incumbent.fencing.sql import TABLE, Check
+from incumbent.fencing.sqlfence import SqlFence
 from incumbent.fencing.turn import Turn
 
 SQLITE_LEAST: Final = (3, 35)
 """The first with RETURNING (2021)."""
 
 
-class Fence:
+class Fence(SqlFence[sqlite3.Cursor]):
     """The fence of one election in one database.
 
     `connection` must be in autocommit mode (``isolation_level=None``), because `write` begins and ends the transaction
@@ -35,8 +35,6 @@ class Fence:
     writer does not let go in time, or the file is no database.
     """
 
-    exclusive: Final = True
-
     def __init__(
         self,
         connection: sqlite3.Connection,
@@ -45,15 +43,13 @@ class Fence:
         table: str = TABLE,
         on_refused: OnRefused | None = None,
     ) -> None:
-        self._check = Check(name, paramstyle="qmark", table=table, on_refused=on_refused)
+        super().__init__(Check(name, paramstyle="qmark", table=table, on_refused=on_refused))
         if sqlite3.sqlite_version_info < SQLITE_LEAST:
             raise Unsupported(f"the fence needs SQLite 3.35 or newer, and this is {sqlite3.sqlite_version}")
         if connection.isolation_level is not None:
             raise InvalidInput(
                 "connection", "begins transactions by itself", "open it with isolation_level=None"
             )
-        self.name = name
-        self.refusals = self._check.refusals
         self._connection = connection
         self._pid = os.getpid()
         self._turn = Turn(name)
@@ -61,39 +57,14 @@ class Fence:
         with self._transaction() as cursor:
             cursor.execute(self._check.schema)
 
-    @contextmanager
-    def write(self, token: int, holder: str = "") -> Iterator[sqlite3.Cursor]:
-        """``with fence.write(term.token) as cursor:`` Whatever the block does is done under `token`, or not at all.
+    def _ask(self, cursor: sqlite3.Cursor, token: int, holder: str) -> Any:
+        try:
+            return self._check.ask(cursor, token, holder)
+        except sqlite3.Error as error:
+            raise EngineUnavailable(f"{self.name}: the database cannot be had: {error}") from error
 
-        An equal or higher token than any seen is accepted, and is the highest from then on. When the block raises, nothing of it
-        stays, and the fence is not raised. The block must not commit or roll back by itself.
-
-        Raises StaleToken, InvalidInput and EngineUnavailable (the database cannot be had in time): nothing was written. And
-        OutcomeUnknown when the commit itself failed, as on a full disk.
-        """
-        check_token(token)
-        check_holder(holder)
-        with self._transaction() as cursor:
-            seen = seen_in(self._check.ask(cursor, token, holder))
-            if not seen.refuses(token, holder):
-                yield cursor
-                return
-        raise self.refusals.refuse(token, holder, seen)  # after the commit, which keeps the count
-
-    def prime(self, token: int, holder: str = "") -> None:
-        """Raise the fence without a write, durably. Raises as `write` does."""
-        with self.write(token, holder):
-            pass
-
-    def highest(self) -> int:
-        """The highest token accepted so far; 0 before the first."""
-        row = self._read(self._check.state_text, self._check.state_parameters)
-        return seen_in(row).token if row else 0
-
-    def refused(self) -> int:
-        """How many writes were refused so far: each is evidence of a leader that did not know it was over."""
-        row = self._read(self._check.state_text, self._check.state_parameters)
-        return refused_in(row) if row else 0
+    def _kept(self) -> Any:
+        return self._read(self._check.state_text, self._check.state_parameters)
 
     def _read(self, statement: str, parameters: Any = ()) -> Any:
         """The first row, or None."""
