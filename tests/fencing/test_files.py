@@ -24,6 +24,7 @@ from incumbent.fencing import files, filestate
 from incumbent.fencing.files import Draft, Fence
 from incumbent.fencing.refusals import OnRefused
 from incumbent.runtime import mounts
+from tests.fencing.forking import in_a_child
 from tests.fencing.suite import ELECTION, LockingSuite, Sink
 
 WAIT_S = 0.1
@@ -224,16 +225,8 @@ def test_a_forked_child_cannot_go_on_with_its_parents_write(path: Path) -> None:
     fence = Fence(path, "scheduler")
     with fence.write(5) as file:
         file.write(b"parent")
-        if (child := os.fork()) == 0:
-            try:
-                file.write(b" and child")
-            except InvalidInput:
-                try:
-                    fence._lock.check()
-                except InvalidInput:
-                    os._exit(7)
-            os._exit(1)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        assert in_a_child(lambda: file.write(b" and child")) is InvalidInput
+        assert in_a_child(fence._lock.check) is InvalidInput
         with pytest.raises(EngineUnavailable, match=f"process {os.getpid()} did not give"):
             write(Fence(path, "scheduler", wait_s=0.0), 9, b"nine")
     assert path.read_bytes() == b"parent"
@@ -266,25 +259,11 @@ def test_a_child_that_lives_on_does_not_keep_a_killed_parents_lock(path: Path) -
 
 def test_a_forked_child_may_write_with_its_copy(path: Path) -> None:
     """P75: under the lock and the fence like anybody else, even if a thread of the parent was inside at the fork."""
-    fence = Fence(path, "scheduler")
+    fence = Fence(path, "scheduler", wait_s=WAIT_S)
     with fence.write(5) as file:
         file.write(b"parent")
-        if (child := os.fork()) == 0:
-            try:
-                fence._lock._wait_s = WAIT_S
-                write(fence, 9, b"nine")
-            except EngineUnavailable as error:  # its parent holds it
-                os._exit(7 if f"process {os.getppid()} did not give" in str(error) else 1)
-            finally:
-                os._exit(2)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-    if (child := os.fork()) == 0:
-        try:
-            write(fence, 9, b"nine")
-            os._exit(7)
-        finally:
-            os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        assert in_a_child(lambda: write(fence, 9, b"nine")) is EngineUnavailable  # its parent holds it
+    assert in_a_child(lambda: write(fence, 9, b"nine")) is None
     assert path.read_bytes() == b"nine"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from incumbent.errors import EngineUnavailable, InvalidInput
 from incumbent.fencing.memory import Fence
 from incumbent.fencing.refusals import OnRefused
+from tests.fencing.forking import in_a_child
 from tests.fencing.suite import ELECTION, FenceSuite, Sink
 
 
@@ -68,10 +68,4 @@ def test_what_cannot_be_waited_is_refused(wait_s: float) -> None:
 def test_a_forked_child_is_refused() -> None:
     """P75: its copy of the fence would protect nothing."""
     fence = Fence("scheduler")
-    if (child := os.fork()) == 0:
-        try:
-            fence.prime(1)
-        except InvalidInput:
-            os._exit(7)
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert in_a_child(lambda: fence.prime(1)) is InvalidInput

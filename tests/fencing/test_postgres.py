@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,6 +15,7 @@ from incumbent.errors import EngineUnavailable, InvalidInput, OutcomeUnknown, St
 from incumbent.fencing.postgres import Fence
 from incumbent.fencing.refusals import OnRefused
 from incumbent.fencing.sql import Check
+from tests.fencing.forking import in_a_child
 from tests.fencing.suite import ELECTION, LockingSuite, Sink
 from tests.servers.postgres import Postgres, postgres
 
@@ -356,12 +356,5 @@ def test_a_commit_that_is_refused_wrote_nothing(server: Postgres, connect: Conne
 
 def test_a_forked_child_is_refused(fence: Fence) -> None:
     """P75."""
-    if (child := os.fork()) == 0:
-        try:
-            fence.prime(5)
-        except InvalidInput:
-            os._exit(7)
-        finally:
-            os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert in_a_child(lambda: fence.prime(5)) is InvalidInput
     fence.prime(5)

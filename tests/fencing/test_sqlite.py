@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from incumbent.errors import EngineUnavailable, InvalidInput, OutcomeUnknown, St
 from incumbent.fencing.refusals import OnRefused
 from incumbent.fencing.sql import Check
 from incumbent.fencing.sqlite import Fence
+from tests.fencing.forking import in_a_child
 from tests.fencing.suite import ELECTION, LockingSuite, Sink
 
 
@@ -164,24 +164,11 @@ def test_a_forked_child_neither_writes_nor_ends_its_parents_write(database: Path
     fence = Fence(connect(database), "scheduler")
     with fence.write(5) as cursor:
         cursor.execute("insert into runs values ('parent')")
-        if (child := os.fork()) == 0:
-            _exit_after(lambda: fence.prime(9))
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        assert in_a_child(lambda: fence.prime(9)) is InvalidInput
     with fence.write(5) as cursor:
         cursor.execute("insert into runs values ('again')")
-        if (child := os.fork()) == 0:
-            _exit_after(lambda: fence._refuse_fork("leave a block of its parent's"))
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        assert in_a_child(lambda: fence._refuse_fork("leave a block of its parent's")) is InvalidInput
     assert (fence.highest(), notes(database)) == (5, ["parent", "again"])
-
-
-def _exit_after(act: Callable[[], object]) -> None:
-    try:
-        act()
-    except InvalidInput:
-        os._exit(7)
-    finally:
-        os._exit(1)
 
 
 def test_a_dropped_table_lets_nobody_through(database: Path) -> None:
