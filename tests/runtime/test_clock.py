@@ -156,12 +156,12 @@ def test_it_keeps_deadlines_when_somebody_closes_its_descriptors(
 def test_it_goes_by_the_clock_it_was_given() -> None:
     """An hour behind the kernel's: nothing comes an hour early, and the thread does not spin."""
 
-    class Behind(BoottimeClock):
+    class Behind:
         asked = 0
 
         def now_ns(self) -> int:
             self.asked += 1
-            return super().now_ns() - 3600 * 1000 * MS
+            return BoottimeClock().now_ns() - 3600 * 1000 * MS
 
     clock = Behind()
     deadlines = Deadlines(clock)

@@ -1,12 +1,9 @@
-"""One candidacy from joining to having left: waiting, leading, ending the body, leaving. Written once for all engines.
+"""One candidacy from beginning to having left, as a block: waiting, leading, ending the body, leaving.
 
 The life of a campaign, and what may go wrong at each step:
 
     place      one candidacy of this cluster object per election at a time (P6, P25)
-    session    live, or opened now
-    join       idempotent; a reply that was lost is asked for again (P3); a join that may have happened is undone (P2)
-    wait       claim → Waiting(cursor) → watch → claim again, until the engine proves that we are first
-    fresh      the lease is younger than TTL/3, so the claim and the session are both alive (P1, DESIGN §4.8)
+    queue      session, join, wait, fresh: see `candidacy`
     body       the caller's block; cancelled when the term ends first
     leave      only after the body has ended (P39); repeated until the engine knows, or the session is over
 
@@ -17,58 +14,22 @@ from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import dataclass, field
 from enum import Enum, auto
 from types import TracebackType
 from typing import Final
-from weakref import WeakValueDictionary
 
-from incumbent.engines.api import Claimed, Engine, Member
-from incumbent.errors import (
-    EngineUnavailable,
-    IncarnationChanged,
-    LeadershipLost,
-    MemberGone,
-    SessionGone,
-    invariant,
-)
+from incumbent.engines.api import Claimed
+from incumbent.errors import EngineUnavailable, LeadershipLost, invariant
+from incumbent.leadership.candidacy import Candidacy
 from incumbent.leadership.events import EventKind, Listener, TermEvent
-from incumbent.leadership.keeper import Keeper, Sessions
-from incumbent.leadership.roll import member_value
-from incumbent.leadership.tenure import RELEASED, Reason, State, Tenure
+from incumbent.leadership.keeper import Keeper
+from incumbent.leadership.office import Office
+from incumbent.leadership.tenure import RELEASED, Reason, State
 from incumbent.leadership.term import Seat, Term
-from incumbent.leadership.watch import Watch
-from incumbent.leadership.world import Backoff, Tasks, World, log, until_answered
+from incumbent.leadership.world import log
 
 LEAVE_WAIT_PARTS: Final = 3
 """A clean end waits up to TTL/3 for the engine to know; after that, leaving goes on in the background."""
-LOOK_AGAIN_S_MIN: Final = 0.05
-"""A leader asks at most this often whether it is still first, however often its group changes."""
-
-
-@dataclass
-class Office:
-    """What all elections of one cluster object share."""
-
-    engine: Engine
-    world: World
-    sessions: Sessions
-    tasks: Tasks
-    ttl: float
-    closed: bool = False
-    campaigns: set[Campaign] = field(default_factory=set)
-    places: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
-
-    def place(self, election: str) -> asyncio.Lock:
-        """Held by the one candidacy of this cluster object in that election."""
-        place = self.places.get(election)
-        if place is None:
-            place = self.places[election] = asyncio.Lock()
-        return place
-
-    def check_open(self) -> None:
-        if self.closed:
-            raise EngineUnavailable("this cluster object is closed")
 
 
 class Phase(Enum):
@@ -98,8 +59,6 @@ class Campaign:
         self.election = election
         self.candidate = candidate
         self._office = office
-        self._value = value
-        self._release_delay = release_delay
         self._listener = listener
         self._loop = asyncio.get_running_loop()
         self._pid = os.getpid()
@@ -108,9 +67,14 @@ class Campaign:
         self._task: asyncio.Task[object] | None = None
         self._cancelling_before = 0
         self._cancel_sent = False
-        self._keeper: Keeper | None = None
-        self._joining: asyncio.Task[Member] | None = None
-        self._watch: Watch | None = None
+        self._candidacy = Candidacy(
+            office,
+            self,
+            election=election,
+            candidate=candidate,
+            value=value,
+            release_delay=release_delay,
+        )
         self._seat: Seat | None = None
         self._token = 0
         self._end_told = False
@@ -167,6 +131,14 @@ class Campaign:
             raise LeadershipLost(seat.ended_for) from exc
 
     @property
+    def state(self) -> State:
+        """OUT or WAITING until elected, then the term's."""
+        if self._seat is not None:
+            return self._seat.state
+        tenure = self._candidacy.tenure
+        return State.OUT if tenure is None else tenure.state
+
+    @property
     def leads(self) -> bool:
         return self._seat is not None and self._seat.remaining_ns() > 0
 
@@ -176,7 +148,7 @@ class Campaign:
 
     @property
     def keeper(self) -> Keeper | None:
-        return self._keeper
+        return self._candidacy.keeper
 
     @property
     def ended_for(self) -> Reason | None:
@@ -227,109 +199,25 @@ class Campaign:
         ours_alone = self._task.uncancel() <= self._cancelling_before
         return ours_alone and isinstance(error, asyncio.CancelledError)
 
-    # --- winning --------------------------------------------------------------------------------------------------
-
-    async def _win(self) -> Term:
-        """Stand until elected. A candidacy whose session or member is gone is given up, and another one begun (P1)."""
-        backoff = Backoff(self._office.world.rng)
-        while True:
-            self._keeper = await self._office.sessions.live(self._release_delay)
-            try:
-                return await self._stand(self._keeper)
-            except SessionGone:
-                self._keeper.end(Reason.SESSION_GONE)
-            except IncarnationChanged:
-                self._keeper.end(Reason.ENGINE_RESET)
-            except MemberGone:
-                log.warning("%s: removed from the queue; joining again behind", self.election)
-            await self._leave(self._keeper)
-            await backoff.pause()
-
-    async def _stand(self, keeper: Keeper) -> Term:
-        keeper.check()
-        keeper.attach(self)
-        tenure = Tenure(keeper.lease)
-        member = await self._join(keeper)
-        tenure.joined()
-        while True:
-            await keeper.wait_fresh()
-            claimed, asked_ns = await self._wait_until_first(keeper, member)
-            now_ns = self._office.world.clock.now_ns()
-            if keeper.over is None and keeper.lease.may_start(asked_ns, now_ns):
-                break  # else the claim may be stale by the time the lease is fresh: ask again
-        # No await from here on: what was true of the claim and the lease is still true when the term begins.
-        tenure.elected(asked_ns, now_ns)
-        self._token = claimed.token
-        self._seat = Seat(tenure, self._office.world.clock, self._on_over)
-        self._tell(EventKind.ELECTED, now_ns)
-        self._overseer = self._office.tasks.spawn(
-            self._oversee(claimed), f"incumbent-oversee-{self.election}"
-        )
-        return Term(self._seat, election=self.election, candidate=self.candidate, claimed=claimed)
-
-    async def _join(self, keeper: Keeper) -> Member:
-        request_id = self._office.world.rng.randbytes(16).hex()
-        engine, value = self._office.engine, member_value(self.candidate, self._value)
-
-        async def ask() -> Member:
-            return await engine.join(keeper.session, self.election, request_id, value)
-
-        # Shielded: a join that was sent must run to its end, or nobody knows what to leave.
-        self._joining = self._office.tasks.spawn(
-            until_answered(ask, self._office.world.rng), f"incumbent-join-{self.election}"
-        )
-        return await asyncio.shield(self._joining)
-
-    async def _wait_until_first(self, keeper: Keeper, member: Member) -> tuple[Claimed, int]:
-        """Claim, and when others are in front, again whenever the group may have changed. Returns also the time at
-        which the claim that succeeded was asked for."""
-        engine, rng = self._office.engine, self._office.world.rng
-        backoff = Backoff(rng)
-        behind: str | None = None  # whom the watch is about
-        try:
-            while True:
-                keeper.check()
-                asked_ns = self._office.world.clock.now_ns()
-                answer = await until_answered(lambda: engine.claim(member), rng)
-                if isinstance(answer, Claimed):
-                    return answer, asked_ns
-                if answer.behind != behind:
-                    self._close_watch()
-                    behind = answer.behind
-                self._watch = await renewed_watch(
-                    self._watch, self._office, self.election, answer.cursor, backoff
-                )
-                keeper.check()  # what ended it did not know yet whom to wake
-                await self._watch.wait(answer.retry_after)
-        finally:
-            self._close_watch()
-
     # --- leading --------------------------------------------------------------------------------------------------
 
+    async def _win(self) -> Term:
+        won = await self._candidacy.win()
+        # No await from here on: what was true of the claim and the lease is still true when the term begins.
+        now_ns = self._office.world.clock.now_ns()
+        won.tenure.elected(won.asked_ns, now_ns)
+        self._token = won.claimed.token
+        self._seat = Seat(won.tenure, self._office.world.clock, self._on_over)
+        self._tell(EventKind.ELECTED, now_ns)
+        self._overseer = self._office.tasks.spawn(
+            self._oversee(won.claimed), f"incumbent-oversee-{self.election}"
+        )
+        return Term(self._seat, election=self.election, candidate=self.candidate, claimed=won.claimed)
+
     async def _oversee(self, claimed: Claimed) -> None:
-        """While the term holds: is our member still there, and still first? The engine's word ends it at once (P18);
-        no word changes nothing."""
-        engine, rng = self._office.engine, self._office.world.rng
-        backoff = Backoff(rng)
-        while self.leads:
-            try:
-                if self._watch is None or self._watch.lost:
-                    roster = await until_answered(lambda: engine.roster(self.election), rng)
-                    self._watch = await renewed_watch(
-                        self._watch, self._office, self.election, roster.cursor, backoff
-                    )
-                if await until_answered(lambda: engine.claim(claimed.member), rng) != claimed:
-                    self.end(Reason.SUPERSEDED)
-                    return
-                await asyncio.sleep(LOOK_AGAIN_S_MIN)
-                await self._watch.wait()
-            except (MemberGone, SessionGone):  # of the session the renewals know more
-                self.end(Reason.EVICTED)
-            except IncarnationChanged:
-                self.end(Reason.ENGINE_RESET)
-            except Exception:
-                log.exception("%s: asking whether we still lead failed in an unknown way", self.election)
-                await backoff.pause()
+        reason = await self._candidacy.until_ousted(claimed, lambda: self.leads)
+        if reason is not None:
+            self.end(reason)
 
     def on_renewed(self) -> None:
         if self._seat is not None and self._seat.renewed():
@@ -346,8 +234,7 @@ class Campaign:
 
     def on_session_over(self, reason: Reason) -> None:
         self.end(reason)
-        if self._watch is not None:
-            self._watch.wake()
+        self._candidacy.wake()
 
     def on_deadline(self) -> None:
         """On the alarm's thread: to ask is enough, the seat notices by itself."""
@@ -376,9 +263,7 @@ class Campaign:
         try:
             if self._overseer is not None:
                 self._overseer.cancel()
-            self._close_watch()
-            if self._keeper is not None:
-                await self._leave(self._keeper)
+            await self._candidacy.leave()
             if self._seat is not None:
                 self._seat.left()
         finally:
@@ -388,29 +273,6 @@ class Campaign:
     def _when_gone(self) -> None:
         self._office.campaigns.discard(self)
         self._gone.set()
-
-    async def _leave(self, keeper: Keeper) -> None:
-        """Make sure that no member of this attempt remains while the session lives (P2)."""
-        backoff = Backoff(self._office.world.rng)
-        while self._joining is not None and keeper.over is None:
-            try:
-                await self._leave_once(await asyncio.shield(self._joining))
-                self._joining = None
-            except (SessionGone, MemberGone):
-                self._joining = None
-            except Exception:
-                log.exception("%s: leaving failed; it is tried again while the session lives", self.election)
-                await backoff.pause()
-        self._joining = None
-        keeper.detach(self)
-
-    async def _leave_once(self, member: Member) -> None:
-        await until_answered(lambda: self._office.engine.leave(member), self._office.world.rng)
-
-    def _close_watch(self) -> None:
-        if self._watch is not None:
-            self._watch.close()
-            self._watch = None
 
     # --- telling --------------------------------------------------------------------------------------------------
 
@@ -448,16 +310,3 @@ class Campaign:
 
     def _left_s(self) -> float:
         return 0.0 if self._seat is None else self._seat.remaining_ns() / 1e9
-
-
-async def renewed_watch(
-    watch: Watch | None, office: Office, group: str, cursor: object, backoff: Backoff
-) -> Watch:
-    """`watch` while it works, else a new one from `cursor`; after one that never worked, not before a pause."""
-    if watch is not None and not watch.lost:
-        return watch
-    if watch is not None:
-        if watch.woken:
-            backoff.reset()
-        await backoff.pause()
-    return Watch(office.engine, group, cursor, office.tasks)

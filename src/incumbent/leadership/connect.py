@@ -14,10 +14,10 @@ from incumbent.engines.api import Engine, Guarantees, Ref
 from incumbent.engines.inputs import check_ttl
 from incumbent.engines.url import scheme_of
 from incumbent.errors import IncumbentError, InvalidInput, Unsupported
-from incumbent.leadership.campaign import Office
 from incumbent.leadership.election import Election
 from incumbent.leadership.events import Listener
 from incumbent.leadership.keeper import DeathWatch, Sessions
+from incumbent.leadership.office import Office
 from incumbent.leadership.tenure import Reason
 from incumbent.leadership.world import Tasks, World, log
 

@@ -8,9 +8,10 @@ from typing import Final, TypeVar
 
 from incumbent.engines.inputs import check_name
 from incumbent.errors import LeadershipLost
-from incumbent.leadership.campaign import Campaign, Office
+from incumbent.leadership.campaign import Campaign
 from incumbent.leadership.events import Listener
 from incumbent.leadership.observe import look, observe
+from incumbent.leadership.office import Office
 from incumbent.leadership.roll import Sighting, member_value
 from incumbent.leadership.tenure import RELEASED, Reason
 from incumbent.leadership.term import Term

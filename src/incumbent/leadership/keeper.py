@@ -86,19 +86,25 @@ class Keeper:
         if self.over is not None:
             raise SessionGone(f"the session is over: {self.over}")
 
-    async def wait_fresh(self) -> int:
-        """Until the lease is fresh enough for a term to start. Returns the time at which it was.
+    async def wait_fresh(self, *, until_ns: int) -> bool:
+        """Until the lease is fresh enough for a term to start. False: `until_ns` came first.
 
-        Raises SessionGone. Keeps asking for as long as the engine does not answer.
+        Raises SessionGone.
         """
         while True:
             self.check()
             now_ns = self._world.clock.now_ns()
+            if now_ns >= until_ns:
+                return False
             if self.lease.is_fresh(now_ns):
-                return now_ns
+                return True
             self.lease.want_fresh(now_ns)
             self._nudge.set()
-            await self._news.wait()
+            try:
+                async with asyncio.timeout((until_ns - now_ns) / NS_PER_S):
+                    await self._news.wait()
+            except TimeoutError:
+                continue
 
     def end(self, reason: Reason) -> None:
         """The session is over, or this process does not believe in it any more. Everything on it ends now."""

@@ -7,7 +7,6 @@ than the one before it: once anybody saw False, everybody sees False.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from typing import TypeVar
@@ -16,26 +15,32 @@ from incumbent.engines.api import Claimed
 from incumbent.errors import LeadershipLost, invariant
 from incumbent.leadership.tenure import NS_PER_S, Reason, State, Tenure
 from incumbent.ports import Clock
+from incumbent.runtime.fork import tell_child
 
 T = TypeVar("T")
 
 
 class Seat:
-    """The thread-safe form of a tenure that was elected. `on_over` is called once, from the thread that noticed."""
+    """The thread-safe form of a tenure that was elected. `on_over` is called once, from the thread that noticed.
+
+    `until_ns` is the one thing that is read without the lock: before it the clock alone answers that the term holds, at it
+    or after it the tenure is asked. It moves only under the lock, and is 0 before anybody is told that the term is over.
+    """
 
     def __init__(self, tenure: Tenure, clock: Clock, on_over: Callable[[], None]) -> None:
+        self.now_ns = clock.now_ns
+        self.until_ns = tenure.deadline_ns
+        self.forked = False
         self._tenure = tenure
-        self._clock = clock
         self._on_over = on_over
-        self._pid = os.getpid()
         # Reentrant: a signal handler or finalizer may ask about the term on the thread that is just being answered.
         self._lock = threading.RLock()
+        tell_child(self)
 
-    @property
-    def forked(self) -> bool:
-        """Whether this is a copy in a forked child, which never leads (P75). Asked before the lock is touched: another
-        thread of the parent may have held it at the fork, and nobody would ever release it here."""
-        return os.getpid() != self._pid
+    def on_forked(self) -> None:
+        """This is a copy in a forked child, which never leads (P75)."""
+        self.forked = True
+        self.until_ns = 0
 
     def remaining_ns(self) -> int:
         return 0 if self.forked else self._do(self._tenure.remaining_ns)
@@ -83,8 +88,9 @@ class Seat:
     def _do(self, act: Callable[[int], T]) -> T:
         with self._lock:
             led = self._tenure.leads
-            answer = act(self._clock.now_ns())
+            answer = act(self.now_ns())
             ended = led and not self._tenure.leads
+            self.until_ns = self._tenure.deadline_ns if self._tenure.leads else 0
         if ended:
             self._on_over()
         return answer
@@ -109,16 +115,21 @@ class Term:
     @property
     def is_valid(self) -> bool:
         """Whether this process leads now. Once False, False for ever."""
-        return self._seat.remaining_ns() > 0
+        seat = self._seat
+        return seat.now_ns() < seat.until_ns or seat.remaining_ns() > 0
 
     def remaining(self) -> float:
         """Seconds of leadership left if no further renewal is confirmed; 0.0 when it is over. Never above the TTL."""
-        return self._seat.remaining_ns() / NS_PER_S
+        seat = self._seat
+        now_ns = seat.now_ns()  # before the deadline is read, which may be moving
+        left_ns = seat.until_ns - now_ns
+        return (left_ns if left_ns > 0 else seat.remaining_ns()) / NS_PER_S
 
     def check(self) -> None:
         """Raises LeadershipLost, with the reason, when this process does not lead any more."""
-        if not self._seat.remaining_ns():
-            raise LeadershipLost(self._seat.ended_for)
+        seat = self._seat
+        if seat.now_ns() >= seat.until_ns and not seat.remaining_ns():
+            raise LeadershipLost(seat.ended_for)
 
     @property
     def state(self) -> State:

@@ -10,6 +10,7 @@ TENURE: Final = "leadership/tenure.py"
 TERM: Final = "leadership/term.py"
 KEEPER: Final = "leadership/keeper.py"
 CAMPAIGN: Final = "leadership/campaign.py"
+CANDIDACY: Final = "leadership/candidacy.py"
 OBSERVE: Final = "leadership/observe.py"
 OVERLAP: Final = "tests/leadership/test_overlap.py"
 LOSING: Final = "tests/leadership/test_losing.py"
@@ -85,8 +86,8 @@ LEADERS: Final[tuple[Mutant, ...]] = (
     Mutant(
         "the clock is the wall's",
         "runtime/clock.py",
-        "        return time.clock_gettime_ns(_CLOCK_ID)",
-        "        return time.time_ns()",
+        "partial(time.clock_gettime_ns, _CLOCK_ID)",
+        "time.time_ns",
         (suite("tests/engines/test_local_input.py::test_wall_clock_steps_change_nothing"),),
         promises=("P9",),
     ),
@@ -192,9 +193,8 @@ LEADERS: Final[tuple[Mutant, ...]] = (
     Mutant(
         "a candidate that was cancelled leaves its member behind",
         CAMPAIGN,
-        "            if self._keeper is not None:\n                await self._leave(self._keeper)",
-        "            if self._keeper is not None and self._seat is not None:\n"
-        "                await self._leave(self._keeper)",
+        "            await self._candidacy.leave()\n            if self._seat is not None:\n",
+        "            if self._seat is not None:\n                await self._candidacy.leave()\n",
         (suite(OF_CAMPAIGN),),
         promises=("P2", "P4"),
     ),
@@ -205,6 +205,13 @@ LEADERS: Final[tuple[Mutant, ...]] = (
         "        return self.is_fresh(now_ns)",
         (suite(OF_CAMPAIGN, OF_TENURE),),
         promises=("P48",),
+    ),
+    Mutant(
+        "who is first and cannot begin stays first",
+        CANDIDACY,
+        "until_ns=first_ns + ttl_ns)",
+        "until_ns=first_ns + 1000 * ttl_ns)",
+        (suite(f"{OF_CAMPAIGN}::test_a_candidate_that_is_too_slow_to_begin_stands_back"),),
     ),
     Mutant(
         "an observer is shown what it was shown before",
@@ -233,8 +240,8 @@ LEADERS: Final[tuple[Mutant, ...]] = (
     Mutant(
         "a forked child believes that it leads",
         TERM,
-        "        return os.getpid() != self._pid",
-        "        return False",
+        "        self.forked = True\n        self.until_ns = 0\n",
+        "",
         (suite("tests/leadership/test_real_time.py"),),
         promises=("P75",),
     ),
