@@ -62,7 +62,7 @@ def test_every_public_name_is_there_and_listed() -> None:
     ("owner", "names"),
     [
         (incumbent.Cluster, ["election", "engine", "guarantees"]),
-        (incumbent.Election, ["campaign", "leader", "observe", "resign", "run"]),
+        (incumbent.Election, ["campaign", "leader", "observe", "resign", "run", "try_campaign"]),
         (
             incumbent.Term,
             [
@@ -70,6 +70,7 @@ def test_every_public_name_is_there_and_listed() -> None:
                 "check",
                 "claimed",
                 "election",
+                "guard",
                 "is_valid",
                 "reason",
                 "remaining",
@@ -127,7 +128,11 @@ def _types(cluster: incumbent.Cluster) -> None:
         assert_type(election, incumbent.Election)
         async with election.campaign(b"") as term:
             assert_type(term, incumbent.Term)
+        async with election.try_campaign(1.0) as tried:
+            assert_type(tried, incumbent.Term | None)
         assert_type(await election.run(work), int)
+        with term.guard(min_remaining=1.0) as token:
+            assert_type(token, int)
         assert_type(await election.resign(), bool)
         assert_type(election.observe(), AsyncGenerator[incumbent.Leader | Unknown | None, None])
         sighting = await election.leader()

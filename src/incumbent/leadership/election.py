@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, TypeVar
 
 from incumbent.engines.inputs import check_name
-from incumbent.errors import LeadershipLost
+from incumbent.errors import InvalidInput
 from incumbent.leadership.campaign import Campaign
 from incumbent.leadership.events import Listener
 from incumbent.leadership.observe import look, observe
 from incumbent.leadership.office import Office
 from incumbent.leadership.roll import Sighting, member_value
-from incumbent.leadership.tenure import RELEASED, Reason
+from incumbent.leadership.running import run
+from incumbent.leadership.tenure import Reason
 from incumbent.leadership.term import Term
-from incumbent.leadership.world import Backoff
 
 T = TypeVar("T")
 
 RELEASE_DELAY_S: Final = 1.0
 """What a dead leader already sent may still arrive. This much time is put between it and its successor, unless every
 resource checks tokens (DESIGN §4.5)."""
-STAND_AGAIN_S_MAX: Final = 2.0
 
 
 class Election:
@@ -42,7 +43,7 @@ class Election:
 
         The block is cancelled before the lease can expire, and then LeadershipLost(reason) is raised from the ``async
         with``. A block that ends by itself ends the leadership cleanly, and its own exception propagates. `value` is
-        for observers. To wait no longer than so much, put it under ``asyncio.timeout``.
+        for observers.
 
         One candidacy of this cluster object stands per election; another waits for it to end.
         Raises InvalidInput for a value too large, EngineUnavailable when the cluster object is closed meanwhile.
@@ -57,23 +58,44 @@ class Election:
             listener=self._listener,
         )
 
-    async def run(self, work: Callable[[Term], Awaitable[T]], *, value: bytes = b"") -> T:
-        """Campaign, and call ``work(term)`` as the leader; after each loss, campaign again.
+    @asynccontextmanager
+    async def try_campaign(self, timeout: float, value: bytes = b"") -> AsyncGenerator[Term | None, None]:
+        """As `campaign`, but waits at most `timeout` seconds: ``async with election.try_campaign(2) as term:`` gives None
+        when it was not elected by then, and the block runs all the same. A member that waited in vain leaves at once, in
+        the background; it never leads.
+
+        Raises InvalidInput for a timeout that is not above 0.
+        """
+        if not 0 < timeout < math.inf:
+            raise InvalidInput("timeout", f"is {timeout!r}", "give seconds, above 0")
+        async with AsyncExitStack() as stack:
+            term: Term | None = None
+            limit = asyncio.timeout(timeout)
+            try:
+                async with limit:
+                    term = await stack.enter_async_context(self.campaign(value))
+            except TimeoutError:
+                if not limit.expired():
+                    raise
+            yield term
+
+    async def run(
+        self,
+        work: Callable[[Term], Awaitable[T]],
+        *,
+        value: bytes = b"",
+        standby: Callable[[], Awaitable[object]] | None = None,
+    ) -> T:
+        """Campaign, and call ``work(term)`` as the leader; after each loss, campaign again, after a pause drawn at random
+        that grows to 2 s and begins anew after a term that held.
 
         When `work` returns, so does this, with its result, and the leadership is resigned. An exception of `work`
         propagates. `work` is called once per term, so make it safe to begin again.
+
+        ``standby()`` runs while this candidate does not lead: called anew for each wait, cancelled, and awaited before
+        `work` begins. Its exception ends all of it and propagates; that it returns ends nothing.
         """
-        backoff = Backoff(self._office.world.rng, max_s=STAND_AGAIN_S_MAX)
-        while True:
-            campaign = self.campaign(value)
-            try:
-                async with campaign as term:
-                    return await work(term)
-            except LeadershipLost:
-                # Another election's loss may pass through `work`; ours is the one for which our own term ended.
-                if campaign.ended_for in RELEASED - {Reason.RESIGNED}:
-                    raise
-            await backoff.pause()
+        return await run(self._office, lambda: self.campaign(value), work, standby)
 
     def observe(self) -> AsyncGenerator[Sighting, None]:
         """Yields who leads: a Leader, None (nobody), or UNKNOWN (contact lost). First as of now, then at each change.

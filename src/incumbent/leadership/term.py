@@ -7,12 +7,14 @@ than the one before it: once anybody saw False, everybody sees False.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
+from types import TracebackType
 from typing import TypeVar
 
 from incumbent.engines.api import Claimed
-from incumbent.errors import LeadershipLost, invariant
+from incumbent.errors import InvalidInput, LeadershipLost, LeaseTooShort, invariant
 from incumbent.leadership.tenure import NS_PER_S, Reason, State, Tenure
 from incumbent.ports import Clock
 from incumbent.runtime.fork import tell_child
@@ -131,6 +133,20 @@ class Term:
         if seat.now_ns() >= seat.until_ns and not seat.remaining_ns():
             raise LeadershipLost(seat.ended_for)
 
+    def guard(self, min_remaining: float = 0.0) -> Guard:
+        """``with term.guard(min_remaining=0.5) as token:`` around a section that must begin and end as the leader.
+
+        Entering raises LeadershipLost when this process does not lead, LeaseTooShort when fewer than `min_remaining`
+        seconds are left. Leaving raises LeadershipLost when the term ended in the section: what was done there may have
+        been done beside a successor. An exception of the section propagates.
+
+        It costs no I/O and may be used in async code and in threads. NB it detects and does not prevent: only the token,
+        checked by the resource, keeps a stopped process's write out.
+        """
+        if not 0 <= min_remaining < math.inf:
+            raise InvalidInput("min_remaining", f"is {min_remaining!r}", "give seconds, at least 0")
+        return Guard(self, min_remaining)
+
     @property
     def state(self) -> State:
         """HELD, JEOPARDY (still leading, a renewal is overdue), LOST, or OUT when all of it is over."""
@@ -146,3 +162,28 @@ class Term:
             f"<Term of {self.election!r}: {self.candidate!r}, token {self.token}, {self.state}, "
             f"{self.remaining():.3f} s left>"
         )
+
+
+class Guard:
+    """Made by `Term.guard`. Can be entered again."""
+
+    __slots__ = ("_min_remaining", "_term")
+
+    def __init__(self, term: Term, min_remaining: float) -> None:
+        self._term = term
+        self._min_remaining = min_remaining
+
+    def __enter__(self) -> int:
+        """The fencing token."""
+        remaining = self._term.remaining()
+        if not remaining:
+            self._term.check()
+        if remaining < self._min_remaining:
+            raise LeaseTooShort(remaining, self._min_remaining)
+        return self._term.token
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if exc is None:
+            self._term.check()
