@@ -45,6 +45,7 @@ def test_the_public_names() -> None:
         "Term",
         "TermEvent",
         "Unsupported",
+        "blocking",
         "connect",
     ]
     assert len(incumbent.__all__) <= NAMES_MAX
