@@ -7,6 +7,7 @@ somebody else sets (free, and wrong after a stop past the TTL), guarded by a loc
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
 import time
@@ -22,6 +23,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 from bench.report import parser, show  # noqa: E402  - the path comes first
 
 from incumbent.engines.api import Claimed, Member  # noqa: E402
+from incumbent.leadership.body import Body  # noqa: E402
 from incumbent.leadership.tenure import Lease, Tenure  # noqa: E402
 from incumbent.leadership.term import Seat, Term  # noqa: E402
 from incumbent.runtime.clock import BoottimeClock  # noqa: E402
@@ -30,7 +32,7 @@ BUDGET_NS = 250.0
 CALLS = 100_000
 
 
-def led() -> Term:
+async def led() -> Term:
     """A term of an hour."""
     clock = BoottimeClock()
     now_ns = clock.now_ns()
@@ -38,7 +40,10 @@ def led() -> Term:
     tenure.joined()
     tenure.elected(now_ns, now_ns)
     seat = Seat(tenure, clock, lambda: None)
-    return Term(seat, election="e", candidate="a", claimed=Claimed(Member("e", "a", 1), 1))
+    task = asyncio.current_task()
+    assert task is not None
+    body = Body(asyncio.get_running_loop(), task)
+    return Term(seat, body, election="e", candidate="a", claimed=Claimed(Member("e", "a", 1), 1))
 
 
 class Flag:
@@ -67,7 +72,7 @@ def main() -> None:
     arguments.add_argument("-n", type=int, default=15, help=f"samples of {CALLS} calls each (default 15)")
     options = arguments.parse_args()
     clock: Callable[[], int] = BoottimeClock().now_ns
-    names = {"term": led(), "flag": Flag(), "clock": clock, "monotonic": time.monotonic}
+    names = {"term": asyncio.run(led()), "flag": Flag(), "clock": clock, "monotonic": time.monotonic}
     bare = case("the clock alone", "clock()", names, options.n)
     asked = [
         case("term.is_valid", "term.is_valid", names, options.n, budget_ns=BUDGET_NS),

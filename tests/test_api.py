@@ -63,15 +63,20 @@ def test_every_public_name_is_there_and_listed() -> None:
     ("owner", "names"),
     [
         (incumbent.Cluster, ["election", "engine", "guarantees"]),
-        (incumbent.Election, ["campaign", "leader", "observe", "resign", "run", "try_campaign"]),
+        (
+            incumbent.Election,
+            ["campaign", "leader", "observe", "resign", "resign_here", "run", "try_campaign"],
+        ),
         (
             incumbent.Term,
             [
+                "beat",
                 "candidate",
                 "check",
                 "claimed",
                 "election",
                 "guard",
+                "in_this_thread",
                 "is_valid",
                 "reason",
                 "remaining",

@@ -255,11 +255,11 @@ def test_jeopardy_comes_before_the_end_and_a_renewal_lifts_it() -> None:
 def test_why_a_deadline_passed() -> None:
     """P20: tried and not confirmed, never even tried, or noticed so late that nothing ran."""
     late_ns = TTL_NS // 10
-    assert new_lease().why_over(new_lease().deadline_ns) is Reason.LOOP_STALL
+    assert new_lease().why_over(new_lease().deadline_ns, new_lease().deadline_ns) is Reason.LOOP_STALL
     tried = new_lease()
     tried.renewal_failed(tried.renewal_sent(2 * NS_PER_S), 3 * NS_PER_S)
-    assert tried.why_over(tried.deadline_ns + late_ns) is Reason.RENEW_TIMEOUT
-    assert tried.why_over(tried.deadline_ns + late_ns + 1) is Reason.EXPIRED
+    assert tried.why_over(tried.deadline_ns + late_ns, tried.deadline_ns) is Reason.RENEW_TIMEOUT
+    assert tried.why_over(tried.deadline_ns + late_ns + 1, tried.deadline_ns) is Reason.EXPIRED
 
 
 def test_the_first_reason_stays() -> None:

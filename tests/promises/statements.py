@@ -107,7 +107,9 @@ AREAS: Final[tuple[tuple[str, tuple[Promise, ...]], ...]] = (
             Promise(
                 20, "A blocked loop ends a term only past the margin, and the reason given says so.", HELD
             ),
-            Promise(21, "A callback that hangs does not stop renewal; work that died does, and releases."),
+            Promise(
+                21, "A callback that hangs does not stop renewal; work that died does, and releases.", HELD
+            ),
             Promise(22, "Renewals never overlap, and a late answer of an older one is ignored.", HELD),
             Promise(
                 23,
@@ -130,8 +132,7 @@ AREAS: Final[tuple[tuple[str, tuple[Promise, ...]], ...]] = (
             Promise(
                 27,
                 "The body is cancelled before the lease can end; if it does not end, that is escalated.",
-                IN_PART,
-                "killing the process is not offered yet",
+                HELD,
             ),
             Promise(
                 28,
@@ -312,8 +313,7 @@ AREAS: Final[tuple[tuple[str, tuple[Promise, ...]], ...]] = (
             Promise(
                 76,
                 "The end of the interpreter releases or lets the lease run out, and never hangs.",
-                IN_PART,
-                "daemon threads and the order of exit handlers are not tested",
+                HELD,
             ),
             Promise(77, "Bytes from outside never run code, and none of them stop a node.", HELD),
         ),

@@ -181,7 +181,7 @@ def test_without_a_kernel_timer_it_still_keeps_deadlines(
     def missing(_: object) -> None:
         raise OSError("no timerfd here")
 
-    monkeypatch.setattr(clock_module._TimerFd, "__init__", missing)
+    monkeypatch.setattr(clock_module.TimerFd, "__init__", missing)
     alarm = Alarm()
     assert "no timer on CLOCK_BOOTTIME" in caplog.text
     at = alarm.set("x", 10)

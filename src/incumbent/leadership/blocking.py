@@ -21,19 +21,22 @@ from contextlib import (
     contextmanager,
     suppress,
 )
-from typing import TypeVar
+from types import TracebackType
+from typing import Generic, Literal, TypeVar
 
 from incumbent.engines.api import Engine, Guarantees
 from incumbent.errors import EngineUnavailable
 from incumbent.leadership import connect as asynchronous
 from incumbent.leadership import election as elections
 from incumbent.leadership.events import Listener
+from incumbent.leadership.oversight import Healthy
 from incumbent.leadership.portal import Block, Held, Portal, Serving
 from incumbent.leadership.roll import Sighting
 from incumbent.leadership.term import Term
 from incumbent.leadership.world import World
 
 T = TypeVar("T")
+M = TypeVar("M", bound=Term | None)
 
 
 def connect(
@@ -82,9 +85,26 @@ class Cluster:
         candidate: str | None = None,
         fenced: bool = False,
         listener: Listener | None = None,
+        healthy: Healthy | None = None,
+        probe_interval: float | None = None,
+        probe_timeout: float | None = None,
+        progress_timeout: float | None = None,
+        on_stuck: Literal["raise", "exit", "kill"] | None = None,
+        grace: float | None = None,
     ) -> Election:
         """The election called `name`; see `incumbent.Cluster.election`."""
-        election = self._cluster.election(name, candidate=candidate, fenced=fenced, listener=listener)
+        election = self._cluster.election(
+            name,
+            candidate=candidate,
+            fenced=fenced,
+            listener=listener,
+            healthy=healthy,
+            probe_interval=probe_interval,
+            probe_timeout=probe_timeout,
+            progress_timeout=progress_timeout,
+            on_stuck=on_stuck,
+            grace=grace,
+        )
         return Election(self._portal, election)
 
 
@@ -105,11 +125,11 @@ class Election:
         The block learns of a loss by ``term.check()``, which raises LeadershipLost; a block that ends without having
         asked gets LeadershipLost then. The leadership ends with the block. Ctrl-C while waiting leaves nothing behind.
         """
-        return Held(self._portal, lambda: self._election.campaign(value))
+        return _Led(Held(self._portal, lambda: self._election.campaign(value)))
 
     def try_campaign(self, timeout: float, value: bytes = b"") -> AbstractContextManager[Term | None]:
         """As `campaign`, but waits at most `timeout` seconds, and gives None when it was not elected by then."""
-        return Held(self._portal, lambda: self._election.try_campaign(timeout, value))
+        return _Led(Held(self._portal, lambda: self._election.try_campaign(timeout, value)))
 
     def run(
         self,
@@ -126,8 +146,12 @@ class Election:
         """
         serving = Serving()
 
+        def work_here(term: Term) -> T:
+            with term.in_this_thread():
+                return work(term)
+
         async def lead(term: Term) -> T:
-            return await serving.do(lambda: work(term))
+            return await serving.do(lambda: work_here(term))
 
         async def wait() -> None:
             assert standby is not None
@@ -153,12 +177,33 @@ class Election:
         return self._portal.call(self._election.leader())
 
     def resign(self) -> bool:
-        """End this process's leadership in this election, from any thread but the block's own, and wait until the block has
-        ended and the member has left. True: there was one. NB the block has to ask ``term.check()`` to end."""
+        """End this process's leadership in this election, and wait until the block has ended and the member has left. True:
+        there was one. NB a block ends only by asking ``term.check()``. From inside the block it raises LeadershipLost."""
+        self._election.resign_here()
         return self._portal.call(self._election.resign())
 
     def __repr__(self) -> str:
         return repr(self._election)
+
+
+class _Led(Generic[M]):
+    """A held campaign whose term knows its thread, which on_stuck="raise" needs."""
+
+    def __init__(self, held: Held[M]) -> None:
+        self._held = held
+        self._here = ExitStack()
+
+    def __enter__(self) -> M:
+        term = self._held.__enter__()
+        if term is not None:
+            self._here.enter_context(term.in_this_thread())
+        return term
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._here.close()
+        self._held.__exit__(exc_type, exc, traceback)
 
 
 async def _next(sightings: AsyncGenerator[Sighting, None]) -> tuple[Sighting] | None:

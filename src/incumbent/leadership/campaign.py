@@ -18,13 +18,17 @@ from enum import Enum, auto
 from types import TracebackType
 from typing import Final
 
-from incumbent.engines.api import Claimed
 from incumbent.errors import EngineUnavailable, LeadershipLost, invariant
+from incumbent.leadership.body import Body, BodyDied
 from incumbent.leadership.candidacy import Candidacy
+from incumbent.leadership.escalation import Escalation, Leash
 from incumbent.leadership.events import EventKind, Listener, TermEvent
 from incumbent.leadership.keeper import Keeper
 from incumbent.leadership.office import Office
-from incumbent.leadership.tenure import RELEASED, Reason, State
+from incumbent.leadership.overseer import Overseer
+from incumbent.leadership.oversight import OnStuck, Oversight
+from incumbent.leadership.probe import Probe
+from incumbent.leadership.tenure import NS_PER_S, RELEASED, Reason, State
 from incumbent.leadership.term import Seat, Term
 from incumbent.leadership.world import log
 
@@ -55,11 +59,15 @@ class Campaign:
         value: bytes,
         release_delay: float,
         listener: Listener | None,
+        oversight: Oversight,
+        probe: Probe | None,
     ) -> None:
         self.election = election
         self.candidate = candidate
         self._office = office
         self._listener = listener
+        self._oversight = oversight
+        self._probe = probe
         self._loop = asyncio.get_running_loop()
         self._pid = os.getpid()
         self._place = office.place(election)
@@ -74,11 +82,14 @@ class Campaign:
             candidate=candidate,
             value=value,
             release_delay=release_delay,
+            grace_ns=None if oversight.on_stuck is None else round(oversight.grace * NS_PER_S),
         )
         self._seat: Seat | None = None
         self._token = 0
         self._end_told = False
-        self._overseer: asyncio.Task[None] | None = None
+        self._body: Body | None = None
+        self._escalation: Escalation | None = None
+        self._overseer: Overseer | None = None
         self._leaving: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
         self._gone = asyncio.Event()
@@ -94,9 +105,10 @@ class Campaign:
         self._phase = Phase.ENTERING
         self._office.campaigns.add(self)
         try:
+            leash = await self._office.leash() if self._oversight.on_stuck is OnStuck.KILL else None
             await self._place.acquire()
             try:
-                term = await self._win()
+                term = await self._win(leash)
             except BaseException:
                 # Not awaited: whoever was cancelled does not wait for the engine. The place is kept until it is done.
                 self._end_phase()
@@ -110,6 +122,7 @@ class Campaign:
                 raise EngineUnavailable("this cluster object was closed") from error
             raise
         self._phase = Phase.BODY
+        self._task.add_done_callback(self._on_task_done)
         return term
 
     async def __aexit__(
@@ -118,9 +131,11 @@ class Campaign:
         self._end_phase()
         if os.getpid() != self._pid:
             return  # a forked child: the term, the member and the session are the parent's
+        self._on_body_ended()
         seat = self._seat
         assert seat is not None
-        seat.end(Reason.BODY_ENDED)  # nothing, when it was over before
+        # Nothing, when it was over before.
+        seat.end(Reason.BODY_DIED if isinstance(exc, BodyDied) else Reason.BODY_ENDED)
         self._tell_end()
         nobody_else_raised = self._took_back_cancel(exc) or exc is None
         leaving = self._start_leaving()
@@ -141,6 +156,11 @@ class Campaign:
     @property
     def leads(self) -> bool:
         return self._seat is not None and self._seat.remaining_ns() > 0
+
+    @property
+    def in_this_thread(self) -> bool:
+        """Whether the body runs in the thread that asks, and said so."""
+        return self._body is not None and self._body.running and self._body.in_this_thread()
 
     @property
     def body_runs(self) -> bool:
@@ -178,6 +198,26 @@ class Campaign:
         if self._task is not asyncio.current_task():
             await self._gone.wait()
 
+    def _on_body_ended(self) -> None:
+        if self._task is not None:
+            self._task.remove_done_callback(self._on_task_done)
+        if self._escalation is not None:
+            self._escalation.body_ended()
+        if self._body is not None:
+            self._body.end()
+
+    def _on_task_done(self, _: asyncio.Task[object]) -> None:
+        """The body's task is gone and never left the block: it works no more, so its member need not stay."""
+        if self._phase is not Phase.BODY or os.getpid() != self._pid:
+            return
+        assert self._seat is not None
+        log.error("%s: the task that entered the campaign ended without leaving it", self.election)
+        self._end_phase()
+        self._on_body_ended()
+        self._seat.end(Reason.BODY_DIED)
+        self._tell_end()
+        self._start_leaving()
+
     def _end_phase(self) -> None:
         self._phase = Phase.ENDED
         self._ended.set()
@@ -201,26 +241,43 @@ class Campaign:
 
     # --- leading --------------------------------------------------------------------------------------------------
 
-    async def _win(self) -> Term:
+    async def _win(self, leash: Leash | None) -> Term:
         won = await self._candidacy.win()
         # No await from here on: what was true of the claim and the lease is still true when the term begins.
         now_ns = self._office.world.clock.now_ns()
         won.tenure.elected(won.asked_ns, now_ns)
         self._token = won.claimed.token
-        self._seat = Seat(won.tenure, self._office.world.clock, self._on_over)
+        assert self._task is not None
+        self._seat = seat = Seat(won.tenure, self._office.world.clock, self._on_over)
+        self._body = body = Body(self._loop, self._task)
+        if self._oversight.on_stuck is not None:
+            self._escalation = Escalation(
+                self._oversight.on_stuck,
+                election=self.election,
+                seat=seat,
+                body=body,
+                deadlines=self._office.world.deadlines,
+                leash=leash,
+            )
         self._tell(EventKind.ELECTED, now_ns)
-        self._overseer = self._office.tasks.spawn(
-            self._oversee(won.claimed), f"incumbent-oversee-{self.election}"
+        self._overseer = Overseer(
+            self._office,
+            self._candidacy,
+            won.claimed,
+            seat=seat,
+            oversight=self._oversight,
+            probe=self._probe,
+            end=self.end,
         )
-        return Term(self._seat, election=self.election, candidate=self.candidate, claimed=won.claimed)
-
-    async def _oversee(self, claimed: Claimed) -> None:
-        reason = await self._candidacy.until_ousted(claimed, lambda: self.leads)
-        if reason is not None:
-            self.end(reason)
+        return Term(seat, body, election=self.election, candidate=self.candidate, claimed=won.claimed)
 
     def on_renewed(self) -> None:
-        if self._seat is not None and self._seat.renewed():
+        if self._seat is None:
+            return
+        moved = self._seat.renewed()
+        if self._escalation is not None:
+            self._escalation.moved()  # also when the term is over: the body has what is left of the lease
+        if moved:
             self._tell(EventKind.EXTENDED, self._office.world.clock.now_ns())
 
     def on_overdue(self) -> None:
@@ -243,6 +300,8 @@ class Campaign:
 
     def _on_over(self) -> None:
         """From any thread, once: the term is over."""
+        if self._escalation is not None:
+            self._escalation.moved()
         try:
             self._loop.call_soon_threadsafe(self._when_over)
         except RuntimeError:
@@ -262,7 +321,7 @@ class Campaign:
     async def _finish(self) -> None:
         try:
             if self._overseer is not None:
-                self._overseer.cancel()
+                self._overseer.stop()
             await self._candidacy.leave()
             if self._seat is not None:
                 self._seat.left()
@@ -287,7 +346,8 @@ class Campaign:
         self._tell(EventKind.RELEASED if reason in RELEASED else EventKind.LOST, ended_ns, reason)
 
     def _tell(self, kind: EventKind, time_ns: int, reason: Reason | None = None) -> None:
-        if self._listener is None:
+        listener = self._listener
+        if listener is None:
             return
         assert self._seat is not None
         event = TermEvent(
@@ -300,13 +360,7 @@ class Campaign:
             deadline_ns=self._seat.deadline_ns,
             reason=reason,
         )
-        try:
-            self._listener(event)
-        except Exception as error:
-            # A listener's bug must not end a leadership; asyncio's own place for such errors shows it.
-            self._loop.call_exception_handler(
-                {"message": "a listener of an election failed", "exception": error}
-            )
+        self._office.world.tell(listener, event)
 
     def _left_s(self) -> float:
         return 0.0 if self._seat is None else self._seat.remaining_ns() / 1e9

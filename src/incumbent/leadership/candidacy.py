@@ -54,6 +54,7 @@ class Candidacy:
         candidate: str,
         value: bytes,
         release_delay: float,
+        grace_ns: int | None,
     ) -> None:
         self.election = election
         self.keeper: Keeper | None = None
@@ -62,6 +63,7 @@ class Candidacy:
         self._dependant = dependant
         self._value = member_value(candidate, value)
         self._release_delay = release_delay
+        self._grace_ns = grace_ns
         self._joining: asyncio.Task[Member] | None = None
         self._watch: Watch | None = None
 
@@ -92,7 +94,7 @@ class Candidacy:
         clock, ttl_ns = self._office.world.clock, keeper.lease.ttl_ns
         keeper.check()
         keeper.attach(self._dependant)
-        self.tenure = Tenure(keeper.lease)
+        self.tenure = Tenure(keeper.lease, grace_ns=self._grace_ns)
         member = await self._join(keeper)
         self.tenure.joined()
         first_ns: int | None = None  # since when nobody leads because of us

@@ -9,11 +9,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, TypeVar
 
 from incumbent.engines.inputs import check_name
-from incumbent.errors import InvalidInput
+from incumbent.errors import InvalidInput, LeadershipLost
 from incumbent.leadership.campaign import Campaign
 from incumbent.leadership.events import Listener
 from incumbent.leadership.observe import look, observe
 from incumbent.leadership.office import Office
+from incumbent.leadership.oversight import Oversight
+from incumbent.leadership.probe import Probe
 from incumbent.leadership.roll import Sighting, member_value
 from incumbent.leadership.running import run
 from incumbent.leadership.tenure import Reason
@@ -30,13 +32,23 @@ class Election:
     """One election, as one candidate of this process sees it. Made by `Cluster.election`; costs nothing by itself."""
 
     def __init__(
-        self, office: Office, *, name: str, candidate: str, fenced: bool, listener: Listener | None
+        self,
+        office: Office,
+        *,
+        name: str,
+        candidate: str,
+        fenced: bool,
+        listener: Listener | None,
+        oversight: Oversight,
     ) -> None:
         self.name = check_name("name", name)
         self.candidate = check_name("candidate", candidate)
         self.fenced = fenced
         self._office = office
         self._listener = listener
+        self._oversight = oversight
+        healthy = oversight.healthy
+        self._probe = None if healthy is None else Probe(healthy, oversight.probe_timeout, office.tasks)
 
     def campaign(self, value: bytes = b"") -> Campaign:
         """``async with election.campaign() as term:`` waits until elected, then runs the block as the leader.
@@ -56,6 +68,8 @@ class Election:
             value=value,
             release_delay=0.0 if self.fenced else RELEASE_DELAY_S,
             listener=self._listener,
+            oversight=self._oversight,
+            probe=self._probe,
         )
 
     @asynccontextmanager
@@ -108,6 +122,18 @@ class Election:
         """Who leads now. UNKNOWN when the engine does not answer within a TTL."""
         return await look(self._office, self.name)
 
+    @property
+    def _campaigns(self) -> tuple[Campaign, ...]:
+        """Those of this cluster object in this election that are not over: at most one leads, others wait for it."""
+        return tuple(c for c in tuple(self._office.campaigns) if c.election == self.name)
+
+    def resign_here(self) -> None:
+        """As `resign`, from the thread that a body runs in and said so (``term.in_this_thread()``): nothing is waited for.
+        Raises LeadershipLost when there was one."""
+        for campaign in self._campaigns:
+            if campaign.in_this_thread and campaign.end(Reason.RESIGNED):
+                raise LeadershipLost(Reason.RESIGNED)
+
     async def resign(self) -> bool:
         """End this process's leadership in this election. The block is cancelled, and the successor is let in when it
         has ended; this call waits for that. True: there was one.
@@ -115,8 +141,8 @@ class Election:
         From inside the block it does not return: the block ends there, as by any other loss.
         """
         resigned = False
-        for campaign in tuple(self._office.campaigns):
-            if campaign.election == self.name and campaign.end(Reason.RESIGNED):
+        for campaign in self._campaigns:
+            if campaign.end(Reason.RESIGNED):
                 resigned = True
                 await asyncio.sleep(0)  # the body's own task is cancelled here
                 await campaign.wait_gone()

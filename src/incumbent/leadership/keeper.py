@@ -69,6 +69,7 @@ class Keeper:
         self._news = asyncio.Event()  # set and replaced when a renewal was answered, or the session is over
         self._nudge = asyncio.Event()  # the renewer's pause is to be computed anew
         self._loop = asyncio.get_running_loop()
+        self._stall_told = False
         self._overdue: asyncio.Handle = self._loop.call_soon(lambda: None)
         self._arm()
         self._expect_renewal()
@@ -115,6 +116,7 @@ class Keeper:
             logging.INFO if reason is Reason.CLOSED else logging.WARNING, "the session is over: %s", reason
         )
         self._world.deadlines.clear(self)
+        self._world.deadlines.clear((self, "loop"))
         self._overdue.cancel()
         self._nudge.set()
         self._tell_news()
@@ -193,6 +195,27 @@ class Keeper:
 
     def _arm(self) -> None:
         self._world.deadlines.set(self, self.lease.deadline_ns, self._on_deadline)
+        self._look_at_loop()
+
+    def _look_at_loop(self) -> None:
+        look_ns = self.lease.next_look_ns(self._world.clock.now_ns())
+        if look_ns < self.lease.deadline_ns:
+            self._world.deadlines.set((self, "loop"), look_ns, self._on_look_at_loop)
+
+    def _on_look_at_loop(self) -> None:
+        """On the alarm's thread: a renewal is late. Is it the loop, on which everything that renews runs?"""
+        if self.over is not None:
+            return
+        if self.lease.loop_asked(self._world.clock.now_ns()):
+            self._stall_told = False
+            try:
+                self._loop.call_soon_threadsafe(self.lease.loop_answered)
+            except RuntimeError:
+                return  # the loop is closed
+        elif not self._stall_told:
+            self._stall_told = True
+            log.error("the event loop is blocked; nothing is renewed until it runs again")
+        self._look_at_loop()
 
     def _expect_renewal(self) -> None:
         """Have it told when the next renewal is overdue. For people, so the loop's own timer is good enough."""

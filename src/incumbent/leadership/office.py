@@ -13,6 +13,7 @@ from incumbent.leadership.keeper import Sessions
 from incumbent.leadership.world import Tasks, World
 
 if TYPE_CHECKING:
+    from incumbent.guardian.leash import Leash
     from incumbent.leadership.campaign import Campaign
 
 
@@ -25,6 +26,7 @@ class Office:
     ttl: float
     closed: bool = False
     campaigns: set[Campaign] = field(default_factory=set)
+    _leash: asyncio.Task[Leash] | None = None
     places: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     def place(self, election: str) -> asyncio.Lock:
@@ -33,6 +35,23 @@ class Office:
         if place is None:
             place = self.places[election] = asyncio.Lock()
         return place
+
+    async def leash(self) -> Leash:
+        """The process that kills this one when a body outlasts its lease; started when first asked for. Raises Unsupported."""
+        if self._leash is None:
+            from incumbent.guardian.leash import Leash
+
+            self._leash = self.tasks.spawn(Leash.start(), "incumbent-start-leash")
+        starting = self._leash
+        try:
+            return await asyncio.shield(starting)
+        finally:
+            if starting.done() and (starting.cancelled() or starting.exception() is not None):
+                self._leash = None  # another may be had later
+
+    async def close_leash(self) -> None:
+        if self._leash is not None and self._leash.done() and not self._leash.cancelled():
+            await self._leash.result().close()
 
     def check_open(self) -> None:
         if self.closed:

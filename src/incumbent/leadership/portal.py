@@ -15,9 +15,12 @@ from types import TracebackType
 from typing import Any, Final, Generic, TypeVar
 
 from incumbent.errors import EngineUnavailable, Unsupported
+from incumbent.leadership.body import BodyDied
 from incumbent.runtime.fork import tell_child
 
 T = TypeVar("T")
+DEAD_LOOK_S: Final = 0.5
+"""How often it is looked whether the thread of a block is still there."""
 STOP_S_MAX: Final = 5.0
 """How long closing waits for the loop's thread. It is a daemon, so it keeps no interpreter from ending."""
 
@@ -164,6 +167,7 @@ class Held(Generic[T]):
         self._block = Block()
 
     def __enter__(self) -> T:
+        self._block.thread = threading.current_thread()
         self._job = job = self._portal.begin(self._hold())
         job.when_ended(lambda: self._entered.put(None))
         try:
@@ -202,9 +206,10 @@ class Held(Generic[T]):
 
 
 class Block:
-    """Code that runs in a thread, as the loop sees it: it ends when it ends."""
+    """Code that runs in a thread, as the loop sees it: it ends when it ends, or with its thread."""
 
     def __init__(self) -> None:
+        self.thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended = asyncio.Event()
         self._error: BaseException | None = None
@@ -230,7 +235,11 @@ class Block:
         cancelled = False
         while not self._ended.is_set():
             try:
-                await self._ended.wait()
+                async with asyncio.timeout(DEAD_LOOK_S):
+                    await self._ended.wait()
+            except TimeoutError:
+                if self.thread is not None and not self.thread.is_alive() and not self._over:
+                    raise BodyDied("the thread of a block ended without leaving it") from None
             except asyncio.CancelledError:
                 cancelled = True
                 on_cancelled()
@@ -243,11 +252,12 @@ class Block:
 
 
 class Serving:
-    """A thread that waits for a job of the loop and meanwhile runs what the job asks for: `do` from the loop's side."""
+    """The thread that makes this: it waits for a job of the loop and meanwhile runs what the job asks for: `do` from the loop's side."""
 
     def __init__(self) -> None:
         self._orders: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._error: BaseException | None = None
+        self._thread = threading.current_thread()
 
     def until_ended(self, job: Job[T]) -> T:
         """In the waiting thread. Gives what the job gives; an error that came up in this thread goes on as itself."""
@@ -274,6 +284,7 @@ class Serving:
     async def do(self, work: Callable[[], T]) -> T:
         """Run it in the waiting thread. Returns when it has ended, also when cancelled meanwhile."""
         block = Block()
+        block.thread = self._thread
         results: list[T] = []
 
         def order() -> None:

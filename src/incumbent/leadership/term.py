@@ -10,11 +10,13 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TypeVar
 
 from incumbent.engines.api import Claimed
 from incumbent.errors import InvalidInput, LeadershipLost, LeaseTooShort, invariant
+from incumbent.leadership.body import Body
 from incumbent.leadership.tenure import NS_PER_S, Reason, State, Tenure
 from incumbent.ports import Clock
 from incumbent.runtime.fork import tell_child
@@ -33,6 +35,7 @@ class Seat:
         self.now_ns = clock.now_ns
         self.until_ns = tenure.deadline_ns
         self.forked = False
+        self.beat_ns = clock.now_ns()  # when the body last showed progress
         self._tenure = tenure
         self._on_over = on_over
         # Reentrant: a signal handler or finalizer may ask about the term on the thread that is just being answered.
@@ -87,6 +90,19 @@ class Seat:
     def deadline_ns(self) -> int:
         return self._tenure.deadline_ns
 
+    @property
+    def over(self) -> bool:
+        return not self.remaining_ns()
+
+    @property
+    def act_ns(self) -> int:
+        return self._tenure.act_ns
+
+    def force_ns(self) -> int:
+        """When a body that still runs is to be ended by force."""
+        with self._lock:
+            return self._tenure.force_ns()
+
     def _do(self, act: Callable[[int], T]) -> T:
         with self._lock:
             led = self._tenure.leads
@@ -105,10 +121,11 @@ class Term:
     act. The guarantee is `token`: give it to the resource with every write, and let the resource refuse a lower one.
     """
 
-    __slots__ = ("__weakref__", "_seat", "candidate", "claimed", "election", "token")
+    __slots__ = ("__weakref__", "_body", "_seat", "candidate", "claimed", "election", "token")
 
-    def __init__(self, seat: Seat, *, election: str, candidate: str, claimed: Claimed) -> None:
+    def __init__(self, seat: Seat, body: Body, *, election: str, candidate: str, claimed: Claimed) -> None:
         self._seat = seat
+        self._body = body
         self.election = election
         self.candidate = candidate
         self.token = claimed.token  # positive, below 2**63; higher than that of every term before
@@ -146,6 +163,16 @@ class Term:
         if not 0 <= min_remaining < math.inf:
             raise InvalidInput("min_remaining", f"is {min_remaining!r}", "give seconds, at least 0")
         return Guard(self, min_remaining)
+
+    def beat(self) -> None:
+        """The work goes on. With `progress_timeout` a term without a beat for that long ends as `stuck`."""
+        self._seat.beat_ns = self._seat.now_ns()
+
+    def in_this_thread(self) -> AbstractContextManager[None]:
+        """``with term.in_this_thread():`` this thread does the term's work: ``on_stuck="raise"`` raises LeadershipLost here
+        when the work runs on after its grace. For work that an async body gave to a thread; `incumbent.blocking` does it by
+        itself."""
+        return self._body
 
     @property
     def state(self) -> State:

@@ -10,6 +10,7 @@ from random import Random
 from typing import Any, Final, Protocol, TypeVar
 
 from incumbent.errors import EngineUnavailable, OutcomeUnknown, Overloaded
+from incumbent.leadership.events import Listener, TermEvent
 from incumbent.ports import Clock
 
 T = TypeVar("T")
@@ -35,11 +36,23 @@ class Deadlines(Protocol):
     def close(self) -> None: ...
 
 
+def tell_here(listener: Listener, event: TermEvent) -> None:
+    """Call the listener on the loop, here and now: in simulations, where there are no threads."""
+    try:
+        listener(event)
+    except Exception as error:
+        # A listener's bug must not end a leadership; asyncio's own place for such errors shows it.
+        asyncio.get_running_loop().call_exception_handler(
+            {"message": "a listener of an election failed", "exception": error}
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     clock: Clock
     deadlines: Deadlines
     rng: Random
+    tell: Callable[[Listener, TermEvent], None] = tell_here
 
 
 class Backoff:

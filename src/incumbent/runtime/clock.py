@@ -64,7 +64,7 @@ def boot_id() -> str:
         ) from error
 
 
-class _TimerFd:
+class TimerFd:
     """A kernel timer on CLOCK_BOOTTIME as a file descriptor: timerfd_create(2). Python has it from 3.13 on."""
 
     def __init__(self) -> None:
@@ -232,9 +232,9 @@ class Deadlines:
                 os.read(self._wake_read, 4096)
 
 
-def _timer_or_none() -> _TimerFd | None:
+def _timer_or_none() -> TimerFd | None:
     try:
-        return _TimerFd()
+        return TimerFd()
     except (OSError, AttributeError) as error:
         # Without a timer on BOOTTIME the thread may oversleep a suspend; the first check after it is right all the same.
         logger.warning("no timer on CLOCK_BOOTTIME (%s): after a suspend deadlines are noticed late", error)
