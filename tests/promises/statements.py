@@ -81,13 +81,14 @@ AREAS: Final[tuple[tuple[str, tuple[Promise, ...]], ...]] = (
                 "Clocks that drift within the declared bound never make two lead; beyond it the fence holds.",
                 HELD,
             ),
-            Promise(15, "The holder's TTL decides when it may be replaced, never the challenger's."),
+            Promise(15, "The holder's TTL decides when it may be replaced, never the challenger's.", HELD),
             Promise(
                 16, "The TTL granted is the TTL asked for, or an error: never rounded, never clamped.", HELD
             ),
             Promise(
                 17,
                 "A challenger without proof waits a full TTL from when it first saw a record, however old.",
+                HELD,
             ),
         ),
     ),
