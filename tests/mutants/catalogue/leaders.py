@@ -23,6 +23,7 @@ OVERSEEING: Final = "tests/leadership/test_overseeing.py"
 TELLING: Final = "tests/leadership/test_telling.py"
 OF_TENURE: Final = "tests/leadership/test_tenure.py"
 OF_CAMPAIGN: Final = "tests/leadership/test_campaign.py"
+OF_MANY: Final = "tests/leadership/test_many.py"
 OF_OBSERVE: Final = "tests/leadership/test_observe.py"
 
 LEADERS: Final[tuple[Mutant, ...]] = (
@@ -146,8 +147,16 @@ LEADERS: Final[tuple[Mutant, ...]] = (
         TENURE,
         "        return self._rng.randint(latest_ns - latest_ns // RENEW_EARLY_PARTS, latest_ns)",
         "        return latest_ns",
-        (suite(OF_TENURE),),
+        (suite(OF_TENURE, OF_MANY),),
         promises=("P23",),
+    ),
+    Mutant(
+        "who tried in vain tries again later each time, without a bound",
+        "leadership/world.py",
+        "        self._pause_s = min(2 * pause_s, self._max_s)",
+        "        self._pause_s = 8 * pause_s",
+        (suite(OF_MANY),),
+        promises=("P8",),
     ),
     Mutant(
         "the end of a term is told twice",
