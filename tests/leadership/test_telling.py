@@ -147,7 +147,7 @@ async def test_a_listener_that_hangs_stops_neither_renewals_nor_the_end(
 
     def hang(_: TermEvent) -> None:
         hanging.set()
-        threading.Event().wait()
+        threading.Event().wait(3)  # for ever, as far as this story goes
 
     def listen(event: TermEvent) -> None:
         heard.append(event.kind)
