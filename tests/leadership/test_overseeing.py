@@ -103,7 +103,31 @@ def test_a_probe_that_fails_or_hangs_ends_its_own_term_only(sick: Callable[[], A
     simulate(story)
 
 
-def test_a_probe_is_asked_while_leading_only() -> None:
+def test_who_is_not_well_does_not_stand() -> None:
+    """P43: nobody unfit is elected; well again, it stands."""
+
+    async def story(sim: Simulation) -> None:
+        lab = Lab(sim)
+        well = False
+        terms: list[Term] = []
+
+        async def healthy() -> bool:
+            return well
+
+        async with lab.connect() as cluster:
+            task = asyncio.create_task(
+                lead_until_lost(cluster.election("e", healthy=healthy).campaign(), terms)
+            )
+            await asyncio.sleep(5 * TTL_S)
+            assert lab.members() == []
+            well = True
+            await until(lambda: terms, within_s=3)
+            task.cancel()
+
+    simulate(story)
+
+
+def test_a_probe_is_asked_before_standing_and_while_leading() -> None:
     async def story(sim: Simulation) -> None:
         lab = Lab(sim)
         probes: list[float] = []
@@ -119,10 +143,10 @@ def test_a_probe_is_asked_while_leading_only() -> None:
                 lead_until_lost(two.election("e", healthy=healthy, probe_interval=1).campaign(), [])
             )
             await asyncio.sleep(5 * TTL_S)
-            assert probes == []
+            assert len(probes) == 1
             front.cancel()
             await asyncio.sleep(10.5)
-            assert len(probes) == 11
+            assert len(probes) == 12
             queued.cancel()
             await asyncio.wait({queued})
             asked = len(probes)

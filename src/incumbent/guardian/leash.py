@@ -11,6 +11,7 @@ import logging
 import os
 import subprocess
 import threading
+from contextlib import suppress
 from typing import Final
 
 from incumbent.errors import Unsupported
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 RESTARTS_MAX: Final = 5
 RESTART_PAUSE_S: Final = 0.5
 QUIT_TIMEOUT_S: Final = 2.0
+QUIT_LOOKS: Final = 100
 
 
 class Leash:
@@ -37,6 +39,7 @@ class Leash:
         self._keeper: asyncio.Task[None] | None = None
         self._gone = asyncio.Event()
         self._forked = False
+        self._closed = False
         tell_child(self)
 
     @classmethod
@@ -72,35 +75,42 @@ class Leash:
         if self._forked:
             return
         with self._lock:
-            if self._deadlines.pop(key, None) is not None:
-                self._say(key, RELEASED)
+            if self._deadlines.pop(key, None) is None:
+                return
+            self._say(key, RELEASED)
+            if self._closed and not self._deadlines and self._process is not None:
+                self._let_go()
 
     async def close(self) -> None:
-        """The watchdog goes, without killing anybody, unless a deadline is still held: then it stays for that."""
-        if self._forked:
+        """The watchdog goes, without killing anybody. Where a deadline is still held, it stays until that is released or over."""
+        if self._forked or self._closed:
             return
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.wait({self._keeper})
         with self._lock:
-            process, self._process = self._process, None
-            held = bool(self._deadlines)
-        if process is None:
-            return
-        self._loop.remove_reader(_fd(process.stdout))
-        _close_pipes(process)  # without deadlines, it ends at the end of its orders
-        if held:
-            logger.error(
-                "a body still runs: watchdog process %d stays until that one's deadline", process.pid
-            )
-            process.returncode = 0  # never waited for: it is to outlive this object
-            return
-        for _ in range(100):
+            self._closed = True
+            process = self._process
+            if process is None:
+                return
+            self._loop.remove_reader(_fd(process.stdout))
+            if self._deadlines:
+                logger.error("a body still runs: watchdog process %d stays until it has ended", process.pid)
+                process.returncode = 0  # never waited for: it may outlive this process
+                return
+            self._let_go()
+        for _ in range(QUIT_LOOKS):
             if process.poll() is not None:
                 return
-            await asyncio.sleep(QUIT_TIMEOUT_S / 100)
+            await asyncio.sleep(QUIT_TIMEOUT_S / QUIT_LOOKS)
         process.kill()
         process.wait()
+
+    def _let_go(self) -> None:
+        """Under the lock. Without a deadline, the end of its orders is the watchdog's."""
+        assert self._process is not None
+        _close_pipes(self._process)
+        self._process = None
 
     # --- the watchdog's life --------------------------------------------------------------------------------------
 
@@ -163,8 +173,9 @@ class Leash:
             logger.error("watchdog process %d hears nothing (%s): killed", process.pid, error)
             process.kill()  # before it acts on what it knows
             self._process = None
-            self._loop.call_soon_threadsafe(self._drop, process)
-            self._loop.call_soon_threadsafe(self._gone.set)
+            with suppress(RuntimeError):  # the loop is closed, and there will be no other
+                self._loop.call_soon_threadsafe(self._drop, process)
+                self._loop.call_soon_threadsafe(self._gone.set)
 
     def _drop(self, process: subprocess.Popen[bytes]) -> None:
         self._loop.remove_reader(_fd(process.stdout))

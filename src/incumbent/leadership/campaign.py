@@ -30,7 +30,7 @@ from incumbent.leadership.oversight import OnStuck, Oversight
 from incumbent.leadership.probe import Probe
 from incumbent.leadership.tenure import NS_PER_S, RELEASED, Reason, State
 from incumbent.leadership.term import Seat, Term
-from incumbent.leadership.world import log
+from incumbent.leadership.world import Backoff, log
 
 LEAVE_WAIT_PARTS: Final = 3
 """A clean end waits up to TTL/3 for the engine to know; after that, leaving goes on in the background."""
@@ -242,6 +242,7 @@ class Campaign:
     # --- leading --------------------------------------------------------------------------------------------------
 
     async def _win(self, leash: Leash | None) -> Term:
+        await self._until_healthy()
         won = await self._candidacy.win()
         # No await from here on: what was true of the claim and the lease is still true when the term begins.
         now_ns = self._office.world.clock.now_ns()
@@ -270,6 +271,13 @@ class Campaign:
             end=self.end,
         )
         return Term(seat, body, election=self.election, candidate=self.candidate, claimed=won.claimed)
+
+    async def _until_healthy(self) -> None:
+        """Who is not well does not stand: it would be elected, lose, and be elected again."""
+        backoff = Backoff(self._office.world.rng)
+        while self._probe is not None and (complaint := await self._probe.complaint()) is not None:
+            log.warning("%s: does not stand: the probe %s", self.election, complaint)
+            await backoff.pause()
 
     def on_renewed(self) -> None:
         if self._seat is None:

@@ -104,7 +104,7 @@ class Cluster:
         - `listener`: called with each TermEvent of this candidate, in order, in a thread of its own: it may block, and stops
           nothing by that; what it is too slow for is merged, or forgotten by whole terms.
 
-        - `healthy`: asked while leading, every `probe_interval` seconds (TTL/3); an async function, or any other, which runs
+        - `healthy`: asked before standing, and while leading every `probe_interval` seconds (TTL/3); an async function, or any other, which runs
           in a thread of its own. What is false, raises, or says nothing for `probe_timeout` seconds (TTL/3) ends the term as
           `unhealthy`.
         - `progress_timeout`: a term whose body does not call ``term.beat()`` for so many seconds ends as `stuck`.
