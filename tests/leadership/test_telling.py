@@ -137,6 +137,24 @@ async def test_an_unhashable_listener_will_do() -> None:
     assert len(listener) == 2
 
 
+async def test_listeners_that_come_and_go_leave_nothing_behind() -> None:
+    """One for each term, as a lambda would be: neither threads nor memory grow with them."""
+    teller = Teller()
+    heard: list[TermEvent] = []
+    for token in range(5 * telling.IDLE_MAX):
+
+        def listen(event: TermEvent, token: int = token) -> None:
+            assert event.token == token
+            heard.append(event)
+
+        teller.tell(listen, event(EventKind.ELECTED, token))
+        while len(heard) <= token:
+            await asyncio.sleep(0)
+    assert len(teller._mailboxes) <= telling.IDLE_MAX + 1
+    await teller.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "incumbent-teller"]
+
+
 @pytest.mark.slow
 async def test_a_listener_that_hangs_stops_neither_renewals_nor_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

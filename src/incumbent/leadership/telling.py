@@ -10,6 +10,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Hashable
+from contextlib import suppress
 from typing import Final
 
 from incumbent.leadership.events import EventKind, Listener, TermEvent
@@ -17,6 +18,8 @@ from incumbent.leadership.world import log
 
 EVENTS_MAX: Final = 1024
 """Events that may wait for one listener."""
+IDLE_MAX: Final = 64
+"""Listeners that are remembered although there is nothing to tell them."""
 DRAIN_S_MAX: Final = 2.0
 """How long closing waits for listeners to have heard everything."""
 ENDS: Final = (EventKind.LOST, EventKind.RELEASED)
@@ -37,6 +40,8 @@ class Teller:
             key = id(listener)
         mailbox = self._mailboxes.get(key)
         if mailbox is None:
+            if len(self._mailboxes) >= IDLE_MAX:
+                self._mailboxes = {k: m for k, m in self._mailboxes.items() if not m.idle}
             mailbox = self._mailboxes[key] = Mailbox(listener)
         mailbox.put(event)
 
@@ -52,17 +57,23 @@ class Teller:
 
 
 class Mailbox:
-    """What waits for one listener, and the daemon thread that calls it."""
+    """What waits for one listener, and the daemon thread that calls it, which lives while there is something to tell."""
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
         self._waiting: deque[TermEvent] = deque()
-        self._news = threading.Condition()
+        self._lock = threading.Lock()
+        self._telling = False
         self._closing: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
-        threading.Thread(target=self._run, name="incumbent-teller", daemon=True).start()
+
+    @property
+    def idle(self) -> bool:
+        """Everything is told."""
+        with self._lock:
+            return not self._telling
 
     def put(self, event: TermEvent) -> None:
-        with self._news:
+        with self._lock:
             last = self._waiting[-1] if self._waiting else None
             if (
                 event.kind is EventKind.EXTENDED
@@ -74,12 +85,17 @@ class Mailbox:
                 self._waiting.append(event)
                 if len(self._waiting) > EVENTS_MAX:
                     self._forget()
-            self._news.notify()
+            if not self._telling:
+                self._telling = True
+                threading.Thread(target=self._tell, name="incumbent-teller", daemon=True).start()
 
     def close(self, loop: asyncio.AbstractEventLoop, told: asyncio.Future[None]) -> None:
-        with self._news:
-            self._closing = loop, told
-            self._news.notify()
+        """Settle `told`, on the loop, when everything is told."""
+        with self._lock:
+            if self._telling:
+                self._closing = loop, told
+            else:
+                told.set_result(None)
 
     def _forget(self) -> None:
         """The oldest term that is over and of which nothing was told yet; where there is none, the oldest change of the term
@@ -95,26 +111,23 @@ class Mailbox:
         changes = (EventKind.EXTENDED, EventKind.JEOPARDY)
         self._waiting.remove(next(event for event in self._waiting if event.kind in changes))
 
-    def _run(self) -> None:
+    def _tell(self) -> None:
         while (event := self._next()) is not None:
             try:
                 self._listener(event)
-            except Exception:
+            except BaseException:  # SystemExit too: the rest is to be told
                 log.exception("a listener of an election failed; that ends nothing")
-        assert self._closing is not None
-        loop, told = self._closing
-        try:
-            loop.call_soon_threadsafe(_set, told)
-        except RuntimeError:
-            return  # nobody waits any more, and the loop is closed
 
     def _next(self) -> TermEvent | None:
-        with self._news:
-            while not self._waiting:
-                if self._closing is not None:
-                    return None
-                self._news.wait()
-            return self._waiting.popleft()
+        with self._lock:
+            if self._waiting:
+                return self._waiting.popleft()
+            self._telling = False
+            if self._closing is not None:
+                loop, told = self._closing
+                with suppress(RuntimeError):  # nobody waits any more, and the loop is closed
+                    loop.call_soon_threadsafe(_set, told)
+            return None
 
 
 def _term(event: TermEvent) -> tuple[str, str, int]:
