@@ -92,6 +92,32 @@ def test_a_block_learns_of_its_loss_by_asking(cluster: blocking.Cluster) -> None
     assert election.leader() is None
 
 
+def test_resigning_from_inside_ends_the_block_there(cluster: blocking.Cluster) -> None:
+    election = cluster.election("e")
+    with pytest.raises(LeadershipLost, match="resigned"), election.campaign():
+        election.resign()
+        pytest.fail("the block went on")
+    with pytest.raises(LeadershipLost, match="resigned"), election.try_campaign(PATIENCE_S):
+        election.resign()
+    assert not election.resign()
+    assert election.leader() is None
+
+
+@pytest.mark.slow
+def test_a_thread_that_ends_without_leaving_its_block_is_released(
+    cluster: blocking.Cluster, other: blocking.Cluster
+) -> None:
+    """P21: nobody works there any more; the next one leads."""
+    terms: list[Term] = []
+    entered = cluster.election("e").campaign()
+    in_thread(lambda: terms.append(entered.__enter__())).join(PATIENCE_S)
+    assert terms[0].is_valid
+    with other.election("e").try_campaign(PATIENCE_S) as term:
+        assert term is not None
+        assert term.token > terms[0].token
+    assert terms[0].reason is Reason.BODY_DIED
+
+
 def test_a_block_that_never_asked_is_told_at_its_end(cluster: blocking.Cluster) -> None:
     election = cluster.election("e")
     with pytest.raises(LeadershipLost, match="resigned"), election.campaign() as term:

@@ -338,6 +338,26 @@ LEADERS: Final[tuple[Mutant, ...]] = (
         promises=("P28", "P39"),
     ),
     Mutant(
+        "a block whose thread is gone is waited for",
+        "leadership/portal.py",
+        "                if self.thread is not None and not self.thread.is_alive() and not self._over:",
+        "                if False:",
+        (
+            suite(
+                "tests/leadership/test_blocking.py::test_a_thread_that_ends_without_leaving_its_block_is_released"
+            ),
+        ),
+        promises=("P21",),
+    ),
+    Mutant(
+        "who is not well stands all the same",
+        CAMPAIGN,
+        "        await self._until_healthy()\n",
+        "",
+        (suite(OVERSEEING),),
+        promises=("P43",),
+    ),
+    Mutant(
         "work begins beside its standby",
         "leadership/running.py",
         "                await waiting.stop()\n",
