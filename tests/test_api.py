@@ -67,6 +67,8 @@ def test_every_public_name_is_there_and_listed() -> None:
             incumbent.Election,
             ["campaign", "leader", "observe", "resign", "resign_here", "run", "try_campaign"],
         ),
+        (incumbent.blocking.Cluster, ["election", "guarantees"]),
+        (incumbent.blocking.Election, ["campaign", "leader", "observe", "resign", "run", "try_campaign"]),
         (
             incumbent.Term,
             [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import threading
 import time
@@ -17,6 +18,7 @@ from incumbent.leadership.connect import Cluster
 from incumbent.leadership.oversight import OnStuck
 from incumbent.leadership.tenure import Reason
 from incumbent.leadership.term import Term
+from incumbent.leadership.world import log
 from incumbent.sim.loop import Simulation, simulate
 from tests.leadership.lab import NS, TTL_S, Lab, cut, mend, until
 from tests.leadership.test_real_time import run_script
@@ -211,6 +213,25 @@ async def test_raising_in_a_thread_ends_python_code_and_nothing_after_it() -> No
     thread.join(10)
     assert not thread.is_alive()
     assert {str(error) for error in raised} == {"leadership lost: stuck (raised in a body that did not end)"}
+
+
+async def test_force_does_not_wait_for_the_log() -> None:
+    """P27: the stuck body itself may hold the log's lock, in a write that nobody reads."""
+    task = asyncio.create_task(asyncio.Event().wait())
+    body = Body(asyncio.get_running_loop(), task)
+    handler = logging.StreamHandler()
+    log.addHandler(handler)
+    handler.acquire()
+    try:
+        force = threading.Thread(target=body.force, args=(OnStuck.RAISE, "e", Reason.STUCK))
+        force.start()
+        force.join(10)
+        assert not force.is_alive()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    finally:
+        handler.release()
+        log.removeHandler(handler)
 
 
 async def test_a_body_that_has_ended_is_never_forced() -> None:

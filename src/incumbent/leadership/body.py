@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import logging
 import os
 import signal
 import threading
@@ -13,7 +14,7 @@ from typing import Final
 from incumbent.errors import LeadershipLost
 from incumbent.leadership.oversight import OnStuck
 from incumbent.leadership.tenure import Reason
-from incumbent.leadership.world import log
+from incumbent.leadership.world import log_aside
 
 EXIT_CODE: Final = 75
 """EX_TEMPFAIL: whoever supervises this process may start it again."""
@@ -64,7 +65,9 @@ class Body:
         with self._lock:
             if self._ended:
                 return
-            log.critical("%s: the body runs on after its grace (%s): %s", election, reason, how)
+            log_aside(
+                logging.CRITICAL, "%s: the body runs on after its grace (%s): %s", election, reason, how
+            )
             match how:
                 case OnStuck.EXIT:
                     os._exit(EXIT_CODE)

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from incumbent.engines.api import Engine, Ref, Session
 from incumbent.errors import IncarnationChanged, SessionGone, Unsupported
 from incumbent.leadership.tenure import NS_PER_S, Lease, Reason, hold_ns
-from incumbent.leadership.world import TRANSIENT, Tasks, World, log, until_answered
+from incumbent.leadership.world import TRANSIENT, Tasks, World, log, log_aside, until_answered
 
 OVERDUE_SLACK_S: Final = 0.001
 """So much later than due: the loop's clock is not the lease's, and a hair too early it would not be overdue yet."""
@@ -214,7 +214,7 @@ class Keeper:
                 return  # the loop is closed
         elif not self._stall_told:
             self._stall_told = True
-            log.error("the event loop is blocked; nothing is renewed until it runs again")
+            log_aside(logging.ERROR, "the event loop is blocked; nothing is renewed until it runs again")
         self._look_at_loop()
 
     def _expect_renewal(self) -> None:

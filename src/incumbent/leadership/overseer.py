@@ -6,6 +6,7 @@ Each can end its own term, and none touches the session: a sick body costs one e
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from incumbent.engines.api import Claimed
@@ -15,7 +16,7 @@ from incumbent.leadership.oversight import Oversight
 from incumbent.leadership.probe import Probe
 from incumbent.leadership.tenure import NS_PER_S, Reason
 from incumbent.leadership.term import Seat
-from incumbent.leadership.world import log
+from incumbent.leadership.world import log, log_aside
 
 
 class Overseer:
@@ -79,5 +80,6 @@ class Overseer:
         if self._seat.now_ns() < self._progress_due_ns:
             self._expect_progress()
             return
-        log.error("%s: no progress for %s s", self._election, self._oversight.progress_timeout)
         self._end(Reason.STUCK)
+        timeout = self._oversight.progress_timeout
+        log_aside(logging.ERROR, "%s: no progress for %s s", self._election, timeout)

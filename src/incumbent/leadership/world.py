@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from dataclasses import dataclass
 from random import Random
@@ -24,6 +25,10 @@ CALL_S_MAX: Final = 10.0
 """How long one engine call may take before it is given up, its outcome unknown, and made again."""
 
 
+LOG_S_MAX: Final = 0.05
+"""How long the alarm's thread waits for a line to be logged."""
+
+
 class Deadlines(Protocol):
     """An alarm that rings when this host's suspend-aware clock says so, whatever the event loop is doing."""
 
@@ -34,6 +39,14 @@ class Deadlines(Protocol):
     def clear(self, key: Hashable) -> None: ...
 
     def close(self) -> None: ...
+
+
+def log_aside(level: int, text: str, *values: object) -> None:
+    """Log from the alarm's thread, which must not wait: whoever holds the log's lock may be the very body that is stuck, in
+    a write to a pipe that nobody reads. Waits for LOG_S_MAX at most."""
+    telling = threading.Thread(target=log.log, args=(level, text, *values), name="incumbent-log", daemon=True)
+    telling.start()
+    telling.join(LOG_S_MAX)
 
 
 def tell_here(listener: Listener, event: TermEvent) -> None:

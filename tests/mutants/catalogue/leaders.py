@@ -278,6 +278,14 @@ LEADERS: Final[tuple[Mutant, ...]] = (
         promises=("P27",),
     ),
     Mutant(
+        "force waits for the log",
+        "leadership/world.py",
+        "    telling.join(LOG_S_MAX)",
+        "    telling.join()",
+        (suite(ESCALATION),),
+        promises=("P27",),
+    ),
+    Mutant(
         "the grace is taken from nobody's lease",
         TENURE,
         "        deadline_ns = self._lease.deadline_ns - reserve_ns",
