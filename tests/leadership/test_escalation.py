@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from incumbent.errors import LeadershipLost
+from incumbent.engines.api import Session
+from incumbent.errors import LeadershipLost, Unsupported
 from incumbent.leadership import body as body_module
 from incumbent.leadership.body import Body
 from incumbent.leadership.connect import Cluster
@@ -180,6 +181,29 @@ def test_a_blocked_loop_does_not_hinder_it(forced: list[tuple[OnStuck, Reason]])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("incumbent.leadership.office.Office.leash", no_leash)
         simulate(story)
+
+
+def test_a_lag_that_leaves_no_room_for_a_grace_is_refused() -> None:
+    """And nothing is left behind."""
+
+    async def story(sim: Simulation) -> None:
+        lab = Lab(sim)
+        engine = lab.engine()
+        open_session = engine.open_session
+
+        async def late(ttl: float, request_id: str, *, release_delay: float = 0.0) -> Session:
+            session = await open_session(ttl, request_id, release_delay=release_delay)
+            return Session(session.ref, session.ttl, lag=0.4 * TTL_S)
+
+        engine.open_session = late  # type: ignore[method-assign]
+        async with lab.connect(engine) as cluster:
+            with pytest.raises(Unsupported, match="longer TTL"):
+                async with cluster.election("e", on_stuck="exit", grace=GRACE_S).campaign():
+                    pytest.fail("entered")
+            async with cluster.election("e").campaign() as term:
+                assert term.is_valid
+
+    simulate(story)
 
 
 async def no_leash(_: object) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from incumbent.engines.api import Claimed, Member
-from incumbent.errors import IncarnationChanged, MemberGone, SessionGone
+from incumbent.errors import IncarnationChanged, MemberGone, SessionGone, Unsupported
 from incumbent.leadership.keeper import Dependant, Keeper
 from incumbent.leadership.office import Office
 from incumbent.leadership.roll import member_value
@@ -95,6 +95,10 @@ class Candidacy:
         keeper.check()
         keeper.attach(self._dependant)
         self.tenure = Tenure(keeper.lease, grace_ns=self._grace_ns)
+        if self.tenure.lasts_ns < ttl_ns // 2:
+            raise Unsupported(
+                "what this engine's lag leaves of the TTL has no room for a grace; use a longer TTL"
+            )
         member = await self._join(keeper)
         self.tenure.joined()
         first_ns: int | None = None  # since when nobody leads because of us

@@ -267,6 +267,11 @@ class Tenure:
         self.ended_ns: int | None = None
 
     @property
+    def lasts_ns(self) -> int:
+        """How long this candidacy leads from a confirmed renewal's sending on."""
+        return self._lease.hold_ns - (0 if self._grace_ns is None else self._grace_ns + self.act_ns)
+
+    @property
     def act_ns(self) -> int:
         """What using force on a body may take itself."""
         return self._lease.ttl_ns // ACT_PARTS
@@ -344,8 +349,7 @@ class Tenure:
         self.ended_ns = now_ns
 
     def _copy_deadline(self) -> None:
-        reserve_ns = 0 if self._grace_ns is None else self._grace_ns + self.act_ns
-        deadline_ns = self._lease.deadline_ns - reserve_ns
+        deadline_ns = self._lease.deadline_ns - self._lease.hold_ns + self.lasts_ns
         invariant(deadline_ns >= self.deadline_ns, "a deadline never moves back")
         self.deadline_ns = deadline_ns
         self.overdue_ns = min(self._lease.overdue_ns, deadline_ns)

@@ -288,7 +288,7 @@ LEADERS: Final[tuple[Mutant, ...]] = (
     Mutant(
         "the grace is taken from nobody's lease",
         TENURE,
-        "        deadline_ns = self._lease.deadline_ns - reserve_ns",
+        "        deadline_ns = self._lease.deadline_ns - self._lease.hold_ns + self.lasts_ns",
         "        deadline_ns = self._lease.deadline_ns",
         (suite(ESCALATION),),
         promises=("P27",),
