@@ -7,6 +7,7 @@ import logging
 import signal
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -208,6 +209,68 @@ def test_a_lag_that_leaves_no_room_for_a_grace_is_refused() -> None:
 
 async def no_leash(_: object) -> None:
     return None
+
+
+class Told:
+    """A leash that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.deadlines: dict[int, int] = {}
+        self.moves = 0
+
+    def hold(self, key: int, deadline_ns: int) -> None:
+        self.moves += 1
+        self.deadlines[key] = deadline_ns
+
+    def release(self, key: int) -> None:
+        del self.deadlines[key]
+
+
+def test_the_leash_is_told_every_deadline_beforehand_and_none_after_the_end(
+    forced: list[tuple[OnStuck, Reason]],
+) -> None:
+    """P27: with each renewal, while the body drains too; and whoever is late with a move finds that it is over."""
+
+    async def story(sim: Simulation) -> None:
+        lab, leash = Lab(sim), Told()
+
+        async def given(_: object) -> Told:
+            return leash
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("incumbent.leadership.office.Office.leash", given)
+            async with lab.connect() as cluster:
+                election = cluster.election("e", on_stuck="kill", grace=GRACE_S)
+                campaign = election.campaign()
+                resigned: list[asyncio.Task[bool]] = []
+
+                async def lead() -> None:
+                    async with campaign as term:
+                        for _ in range(100):
+                            await asyncio.sleep(0.2)
+                            (told_ns,) = leash.deadlines.values()
+                            assert term._seat.deadline_ns + GRACE_S * NS == told_ns
+                        moves.append(leash.moves)
+                        resigned.append(asyncio.create_task(election.resign()))
+                        with suppress(asyncio.CancelledError):
+                            await asyncio.Event().wait()
+                        await asyncio.sleep(2 * TTL_S)
+                        moves.append(leash.moves)
+                        assert len(leash.deadlines) == 1
+
+                moves: list[int] = []
+                with pytest.raises(LeadershipLost, match="resigned"):
+                    await lead()
+                assert moves[0] >= 10
+                assert moves[1] > moves[0] + 2, "it drains, and is held for as long as its session is renewed"
+                assert leash.deadlines == {}
+                assert campaign._escalation is not None
+                campaign._escalation.moved()
+                assert leash.deadlines == {}
+                await resigned[0]
+        assert forced == []
+
+    simulate(story)
 
 
 # --- the force itself -------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ interpreter's lock, nothing in this process runs that could ask for it.
 
 from __future__ import annotations
 
+import threading
 from typing import Protocol
 
 from incumbent.leadership.body import Body
@@ -43,31 +44,38 @@ class Escalation:
         self._body = body
         self._deadlines = deadlines
         self._leash = leash
+        # Reentrant: a look at the seat may be the one that notices its end, and then this is told of that.
+        self._lock = threading.RLock()
+        self._over = False  # the body has ended: nothing is set or told any more
         self.moved()
 
     def moved(self) -> None:
         """The term begins, its deadline moved, or it is over. From any thread."""
-        if not self._body.running:
-            return
-        force_ns = self._seat.force_ns()
-        if self._leash is not None:
-            self._leash.hold(id(self), force_ns)
-        # Before the force comes the deadline, which is not the session's: it is a grace earlier.
-        at_ns = force_ns if self._seat.over else self._seat.deadline_ns
-        self._deadlines.set(self, at_ns, self._on_deadline)
+        with self._lock:
+            if self._over:
+                return
+            force_ns = self._seat.force_ns()
+            if self._leash is not None:
+                self._leash.hold(id(self), force_ns)
+            # Before the force comes the deadline, which is not the session's: it is a grace earlier.
+            at_ns = force_ns if self._seat.over else self._seat.deadline_ns
+            self._deadlines.set(self, at_ns, self._on_deadline)
 
     def body_ended(self) -> None:
-        """On the loop, or when it is known that there is no body any more."""
+        """On the loop. When it returns, nobody is killed any more."""
         self._body.end()
-        self._deadlines.clear(self)
-        if self._leash is not None:
-            self._leash.release(id(self))
+        with self._lock:
+            self._over = True
+            self._deadlines.clear(self)
+            if self._leash is not None:
+                self._leash.release(id(self))
 
     def _on_deadline(self) -> None:
         if self._seat.remaining_ns() or self._seat.now_ns() < self._seat.force_ns():
             self.moved()
             return
         self._body.force(self._how, self._election, self._seat.ended_for)
-        if self._body.running:  # it may swallow what is raised: again, for as long as it runs
-            again_ns = self._seat.now_ns() + self._seat.act_ns
-            self._deadlines.set(self, again_ns, self._on_deadline)
+        with self._lock:
+            if not self._over:  # it may swallow what is raised: again, for as long as it runs
+                again_ns = self._seat.now_ns() + self._seat.act_ns
+                self._deadlines.set(self, again_ns, self._on_deadline)

@@ -278,6 +278,22 @@ LEADERS: Final[tuple[Mutant, ...]] = (
         promises=("P27",),
     ),
     Mutant(
+        "a deadline that was being moved is told after the end",
+        "leadership/escalation.py",
+        "            self._over = True\n",
+        "",
+        (suite(ESCALATION),),
+        promises=("P27",),
+    ),
+    Mutant(
+        "the leash is not told while the body drains",
+        CAMPAIGN,
+        "        moved = self._seat.renewed()\n        if self._escalation is not None:",
+        "        moved = self._seat.renewed()\n        if moved and self._escalation is not None:",
+        (suite(ESCALATION),),
+        promises=("P39",),
+    ),
+    Mutant(
         "force waits for the log",
         "leadership/world.py",
         "    telling.join(LOG_S_MAX)",
