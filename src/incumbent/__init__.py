@@ -25,6 +25,7 @@ from incumbent.errors import (
 )
 
 if TYPE_CHECKING:
+    from incumbent import blocking
     from incumbent.leadership.connect import Cluster, connect
     from incumbent.leadership.election import Election
     from incumbent.leadership.events import EventKind, TermEvent
@@ -52,6 +53,7 @@ __all__ = [
     "Term",
     "TermEvent",
     "Unsupported",
+    "blocking",
     "connect",
 ]
 
@@ -74,10 +76,12 @@ _HOMES = {
 if not TYPE_CHECKING:  # or type checkers would take every misspelt name for a known one
 
     def __getattr__(name: str) -> Any:
-        if name not in _HOMES:
+        if name not in _HOMES and name != "blocking":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
+        if name == "blocking":
+            return import_module("incumbent.blocking")
         # Stored under its name: this happens once, and `connect` stays the function that it is.
         value = globals()[name] = getattr(import_module(f"incumbent.leadership.{_HOMES[name]}"), name)
         return value

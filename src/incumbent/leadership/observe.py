@@ -7,7 +7,8 @@ from collections.abc import AsyncGenerator
 
 from incumbent.engines.api import Roster
 from incumbent.errors import EngineError
-from incumbent.leadership.campaign import Office, renewed_watch
+from incumbent.leadership.candidacy import renewed_watch
+from incumbent.leadership.office import Office
 from incumbent.leadership.roll import UNKNOWN, Leader, Sighting, leader_of
 from incumbent.leadership.watch import Watch
 from incumbent.leadership.world import TRANSIENT, Backoff, log
