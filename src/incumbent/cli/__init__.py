@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from incumbent.cli.cluster import add_arguments as add_cluster
+from incumbent.cli.elections import add_commands as add_elections
 from incumbent.cli.serve import add_arguments as add_serve
 from incumbent.errors import IncumbentError
 from incumbent.sim.options import add_arguments as add_simulation
@@ -60,6 +61,8 @@ def build_parser() -> argparse.ArgumentParser:
     cluster = commands.add_parser("cluster", help="form, inspect and change a cluster")
     add_cluster(cluster)
     cluster.set_defaults(run=_cluster)
+
+    add_elections(commands)
 
     simulate = commands.add_parser(
         "simulate", help="run the consensus core through seeded faults in simulated time"

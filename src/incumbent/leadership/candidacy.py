@@ -154,6 +154,8 @@ class Candidacy:
                 keeper.check()
                 asked_ns = self._office.world.clock.now_ns()
                 answer = await until_answered(lambda: engine.claim(member), rng)
+                if isinstance(answer, Claimed) and await self.stance.may_lead(member):
+                    return answer, asked_ns
                 step, scene = await self.stance.look(member, answer)
                 if isinstance(step, Yield):
                     raise Yielded(step)

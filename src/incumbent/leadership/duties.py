@@ -25,6 +25,8 @@ from incumbent.leadership.world import log, until_answered
 
 ROOM_S: Final = 1.0
 """So long a leader that another was preferred to waits for those between to make room. Whoever has not by then makes it later."""
+LAST_WORDS_S: Final = 0.02
+"""The former leader's entry is completed so much after it left: its successor's beginning comes first, on the engine, too."""
 
 
 class Duties:
@@ -133,6 +135,7 @@ class Duties:
         """The member has left. The entry in the history is completed, if that takes no longer than a TTL."""
         token, now_ms = self._claimed.token, self._office.world.wall_ms()
         await asyncio.wait({self._began})
+        await asyncio.sleep(LAST_WORDS_S)
         await self._record(lambda rs: with_end(rs, token, reason, now_ms))
 
     async def _record(self, alter: Callable[[tuple[Record, ...]], tuple[Record, ...]]) -> None:

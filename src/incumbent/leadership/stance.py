@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from incumbent.engines.api import Claimed, Member, Waiting
 from incumbent.errors import MemberGone
-from incumbent.leadership.control import Control
+from incumbent.leadership.control import CONTROL_CELL, Control, read
 from incumbent.leadership.office import Office
 from incumbent.leadership.preference import (
     Code,
@@ -61,7 +61,8 @@ class Stance:
         self._value = value
         self._standing = Standing(priority=preference.priority, tags=dict(preference.tags))
         self._said = self._standing  # what the engine was told last
-        self._yielded = 0  # to a higher priority, in a row
+        self._yielded = 0  # to a higher priority, since it began to stand
+        self._queue: tuple[Queued, ...] = ()  # as it was when this one last waited
         self._warming: asyncio.Task[None] | None = None
         self._warming_for = ""
         member_value(candidate, value, self._standing)  # too large is said before anything is done
@@ -72,9 +73,29 @@ class Stance:
         self._said = self._standing
         return member_value(self._candidate, self._value, self._standing)
 
+    async def may_lead(self, member: Member) -> bool:
+        """Right after a claim that succeeded. What operators said is read after the claim, so whatever they were acknowledged
+        before it is obeyed (P42). The queue may be as it was at the last look: who came since is preferred later, if at all.
+
+        False: there is something to it; `look`.
+        """
+        queue, self._queue = self._queue, ()  # once: who comes first again looks anew
+        if not queue:
+            return False
+        cell = await until_answered(
+            lambda: self._office.engine.read_cell(self._election, CONTROL_CELL), self._office.world.rng
+        )
+        control = read(cell)
+        me = next((q for q in queue if (q.id, q.order) == (member.id, member.revision)), None)
+        if me is None or control.successor is not None:
+            return False
+        self._standing = replace(self._standing, eligible=self._is_eligible())
+        me = me._replace(standing=self._standing)
+        left = (me, *(q for q in queue if q.order > me.order))
+        return isinstance(may_begin(left, me, control, yielded=self._yielded), Lead)
+
     async def look(self, member: Member, answer: Claimed | Waiting) -> tuple[Lead | Wait | Yield, Scene]:
-        """What to do now that the claim was answered so. What operators said is read after the claim, so whatever they were
-        acknowledged before it is obeyed (P42).
+        """What to do now that the claim was answered so. What operators said is read after the claim, too.
 
         Raises MemberGone.
         """
@@ -89,11 +110,10 @@ class Stance:
         me = found._replace(standing=self._standing)
         queue = tuple(me if q is found else q for q in scene.queue)
         if isinstance(answer, Waiting):
+            self._queue = queue
             return may_stay(queue, me, scene.control), scene
         step = may_begin(queue, me, scene.control, yielded=self._yielded)
-        if isinstance(step, Lead):
-            self._yielded = 0
-        elif isinstance(step, Yield) and step.code is Code.LESS_PREFERRED:
+        if isinstance(step, Yield) and step.code is Code.LESS_PREFERRED:
             self._yielded += 1
         return step, scene
 

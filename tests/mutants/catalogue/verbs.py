@@ -76,9 +76,10 @@ VERBS: Final[tuple[Mutant, ...]] = (
         "what operators said is not looked at between the claim and the term",
         CANDIDACY,
         "                answer = await until_answered(lambda: engine.claim(member), rng)\n"
-        "                step, scene = await self.stance.look(member, answer)\n",
-        "                step, scene = await self.stance.look(member, Claimed(member, 1))\n"
-        "                answer = await until_answered(lambda: engine.claim(member), rng)\n",
+        "                if isinstance(answer, Claimed) and await self.stance.may_lead(member):\n",
+        "                early = await self.stance.may_lead(member)\n"
+        "                answer = await until_answered(lambda: engine.claim(member), rng)\n"
+        "                if isinstance(answer, Claimed) and early:\n",
         (suite(OF_OPERATIONS),),
         promises=("P42",),
     ),
