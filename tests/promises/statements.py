@@ -193,7 +193,12 @@ AREAS: Final[tuple[tuple[str, tuple[Promise, ...]], ...]] = (
                 39, "Leadership is released only after the body has ended, and renewed until then.", HELD
             ),
             Promise(40, "Handing over to somebody who is gone leaves leadership where it is.", HELD),
-            Promise(41, "A planned handover costs two round trips and the callback, measured.", HELD),
+            Promise(
+                41,
+                "A planned handover costs two round trips and the callback, measured.",
+                IN_PART,
+                "it is measured, and costs three: the leaving, the claim, and the reading of what operators said",
+            ),
             Promise(
                 42,
                 "A pause freezes elections: the leader stays, and nobody takes over until it is lifted.",
