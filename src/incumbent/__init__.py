@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from incumbent.leadership.connect import Cluster, connect
     from incumbent.leadership.election import Election
     from incumbent.leadership.events import EventKind, TermEvent
+    from incumbent.leadership.preference import Preference
     from incumbent.leadership.roll import UNKNOWN, Leader
     from incumbent.leadership.tenure import Reason, State
     from incumbent.leadership.term import Term
@@ -46,6 +47,7 @@ __all__ = [
     "LeadershipLost",
     "OutcomeUnknown",
     "Overloaded",
+    "Preference",
     "Reason",
     "SessionGone",
     "StaleToken",
@@ -65,6 +67,7 @@ _HOMES = {
     "Election": "election",
     "EventKind": "events",
     "Leader": "roll",
+    "Preference": "preference",
     "Reason": "tenure",
     "State": "tenure",
     "Term": "term",

@@ -70,6 +70,32 @@ def test_a_block_leads_and_leaves(cluster: blocking.Cluster) -> None:
         assert again.token > term.token
 
 
+def test_a_block_is_handed_over(cluster: blocking.Cluster, other: blocking.Cluster) -> None:
+    first = cluster.election("e", candidate="a", fenced=True)
+    second = other.election("e", candidate="b", preference=incumbent.Preference(priority=2))
+    led: list[str] = []
+
+    def lead() -> None:
+        with first.campaign() as term:
+            led.append("a")
+            until(lambda: term.handover_requested)
+
+    def follow() -> None:
+        with second.campaign():
+            led.append("b")
+
+    leading = in_thread(lead)
+    until(lambda: led)
+    assert first.proclaim(b"here")
+    following = in_thread(follow)
+    until(lambda: [c.priority for c in first.candidates()] == [0, 2])
+    assert first.candidates()[0].value == b"here"
+    assert first.handover("b").ok
+    for thread in (leading, following):
+        thread.join(PATIENCE_S)
+    assert led == ["a", "b"]
+
+
 def test_an_error_of_the_block_comes_out_as_itself(cluster: blocking.Cluster) -> None:
     for error in (Fault(), KeyboardInterrupt(), SystemExit(3), StopIteration()):
         with pytest.raises(type(error)) as raised, cluster.election("e").campaign():

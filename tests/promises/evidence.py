@@ -57,7 +57,10 @@ PLACES: Final[tuple[tuple[str, str], ...]] = (
 """What the tests below a path are about."""
 LED_ON: Final = ("local", "cluster")
 """The engines on which the stories of leadership are run."""
-ON_EACH: Final[Mapping[str, tuple[str, ...]]] = {"tests/engines/leadership_stories.py": LED_ON}
+ON_EACH: Final[Mapping[str, tuple[str, ...]]] = {
+    "tests/engines/leadership_stories.py": LED_ON,
+    "tests/leadership/test_verbs_on_engines.py": LED_ON,
+}
 """Stories that are run on several engines, by the file that tells them."""
 
 

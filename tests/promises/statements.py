@@ -192,16 +192,22 @@ AREAS: Final[tuple[tuple[str, tuple[Promise, ...]], ...]] = (
             Promise(
                 39, "Leadership is released only after the body has ended, and renewed until then.", HELD
             ),
-            Promise(40, "Handing over to somebody who is gone leaves leadership where it is."),
-            Promise(41, "A planned handover costs two round trips and the callback, measured."),
+            Promise(40, "Handing over to somebody who is gone leaves leadership where it is.", HELD),
             Promise(
-                42, "A pause freezes elections: the leader stays, and nobody takes over until it is lifted."
+                41,
+                "A planned handover costs two round trips and the callback, measured.",
+                IN_PART,
+                "it is measured, and costs three: the leaving, the claim, and the reading of what operators said",
+            ),
+            Promise(
+                42,
+                "A pause freezes elections: the leader stays, and nobody takes over until it is lifted.",
+                HELD,
             ),
             Promise(
                 43,
                 "Preference elects nobody unfit, and pre-empts at most once per delay.",
-                IN_PART,
-                "held for voters of a cluster; elections have no preferences yet",
+                HELD,
             ),
             Promise(
                 44, "After an unclean loss the next leader starts no sooner than the release delay.", HELD

@@ -29,9 +29,11 @@ from incumbent.errors import EngineUnavailable
 from incumbent.leadership import connect as asynchronous
 from incumbent.leadership import election as elections
 from incumbent.leadership.events import Listener
+from incumbent.leadership.outcome import Handover
 from incumbent.leadership.oversight import Healthy
 from incumbent.leadership.portal import Block, Held, Portal, Serving
-from incumbent.leadership.roll import Sighting
+from incumbent.leadership.preference import Preference
+from incumbent.leadership.roll import Candidate, Sighting
 from incumbent.leadership.term import Term
 from incumbent.leadership.world import World
 
@@ -84,6 +86,7 @@ class Cluster:
         *,
         candidate: str | None = None,
         fenced: bool = False,
+        preference: Preference | None = None,
         listener: Listener | None = None,
         healthy: Healthy | None = None,
         probe_interval: float | None = None,
@@ -92,11 +95,12 @@ class Cluster:
         on_stuck: Literal["raise", "exit", "kill"] | None = None,
         grace: float | None = None,
     ) -> Election:
-        """The election called `name`; see `incumbent.Cluster.election`."""
+        """The election called `name`; see `incumbent.Cluster.election`. A preference's callables run on the loop's thread."""
         election = self._cluster.election(
             name,
             candidate=candidate,
             fenced=fenced,
+            preference=preference,
             listener=listener,
             healthy=healthy,
             probe_interval=probe_interval,
@@ -181,6 +185,19 @@ class Election:
         there was one. NB a block ends only by asking ``term.check()``. From inside the block it raises LeadershipLost."""
         self._election.resign_here()
         return self._portal.call(self._election.resign())
+
+    def proclaim(self, value: bytes) -> bool:
+        """Have observers see `value` from now on. False: this process does not lead."""
+        return self._portal.call(self._election.proclaim(value))
+
+    def candidates(self) -> tuple[Candidate, ...]:
+        """All who stand, in order."""
+        return self._portal.call(self._election.candidates())
+
+    def handover(self, to: str | None = None, *, warm_s: float = 10.0, drain_s: float = 5.0) -> Handover:
+        """See `incumbent.Election.handover`. From another thread than the block's, which learns of it by
+        ``term.handover_requested`` and ``term.check()``: leadership moves when the block has ended."""
+        return self._portal.call(self._election.handover(to, warm_s=warm_s, drain_s=drain_s))
 
     def __repr__(self) -> str:
         return repr(self._election)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import suppress
 from enum import Enum, auto
 from types import TracebackType
 from typing import Final
@@ -21,15 +22,18 @@ from typing import Final
 from incumbent.errors import EngineUnavailable, LeadershipLost, invariant
 from incumbent.leadership.body import Body, BodyDied
 from incumbent.leadership.candidacy import Candidacy
+from incumbent.leadership.duties import Duties
 from incumbent.leadership.escalation import Escalation, Leash
 from incumbent.leadership.events import EventKind, Listener, TermEvent
 from incumbent.leadership.keeper import Keeper
 from incumbent.leadership.office import Office
+from incumbent.leadership.outcome import Done, Handover
 from incumbent.leadership.overseer import Overseer
 from incumbent.leadership.oversight import OnStuck, Oversight
+from incumbent.leadership.preference import Preference
 from incumbent.leadership.probe import Probe
 from incumbent.leadership.tenure import NS_PER_S, RELEASED, Reason, State
-from incumbent.leadership.term import Seat, Term
+from incumbent.leadership.term import Notice, Seat, Term
 from incumbent.leadership.world import Backoff, log
 
 LEAVE_WAIT_PARTS: Final = 3
@@ -57,6 +61,7 @@ class Campaign:
         election: str,
         candidate: str,
         value: bytes,
+        preference: Preference,
         release_delay: float,
         listener: Listener | None,
         oversight: Oversight,
@@ -81,10 +86,13 @@ class Campaign:
             election=election,
             candidate=candidate,
             value=value,
+            preference=preference,
             release_delay=release_delay,
             grace_ns=None if oversight.on_stuck is None else round(oversight.grace * NS_PER_S),
         )
         self._seat: Seat | None = None
+        self._notice = Notice()
+        self._duties: Duties | None = None
         self._token = 0
         self._end_told = False
         self._body: Body | None = None
@@ -134,15 +142,16 @@ class Campaign:
         self._on_body_ended()
         seat = self._seat
         assert seat is not None
-        # Nothing, when it was over before.
-        seat.end(Reason.BODY_DIED if isinstance(exc, BodyDied) else Reason.BODY_ENDED)
+        # A body that was told to make room, and did, has handed over. Nothing, when it was over before.
+        ended = Reason.HANDED_OVER if self._notice.given.is_set() else Reason.BODY_ENDED
+        ended_here = seat.end(Reason.BODY_DIED if isinstance(exc, BodyDied) else ended)
         self._tell_end()
         nobody_else_raised = self._took_back_cancel(exc) or exc is None
         leaving = self._start_leaving()
         # After a loss the engine may not be there, and nobody gains by waiting for it.
         if seat.ended_for in RELEASED:
             await asyncio.wait({leaving}, timeout=self._office.ttl / LEAVE_WAIT_PARTS)
-        if nobody_else_raised and seat.ended_for is not Reason.BODY_ENDED:
+        if nobody_else_raised and not ended_here:
             raise LeadershipLost(seat.ended_for) from exc
 
     @property
@@ -173,6 +182,10 @@ class Campaign:
     @property
     def ended_for(self) -> Reason | None:
         return None if self._seat is None else self._seat.reason
+
+    @property
+    def ended_ns(self) -> int | None:
+        return None if self._seat is None else self._seat.ended_ns
 
     def end(self, reason: Reason) -> bool:
         """End the term, if there is one, or the wait for it when the cluster is closed. True: a term ended by this."""
@@ -261,16 +274,32 @@ class Campaign:
                 leash=leash,
             )
         self._tell(EventKind.ELECTED, now_ns)
+        self._duties = Duties(
+            self._office,
+            self.election,
+            self.candidate,
+            won.claimed,
+            self._candidacy.stance.preference,
+            self,
+        )
         self._overseer = Overseer(
             self._office,
             self._candidacy,
             won.claimed,
+            self._duties,
             seat=seat,
             oversight=self._oversight,
             probe=self._probe,
             end=self.end,
         )
-        return Term(seat, body, election=self.election, candidate=self.candidate, claimed=won.claimed)
+        return Term(
+            seat,
+            body,
+            election=self.election,
+            candidate=self.candidate,
+            claimed=won.claimed,
+            notice=self._notice,
+        )
 
     async def _until_healthy(self) -> None:
         """Who is not well does not stand: it would be elected, lose, and be elected again."""
@@ -278,6 +307,29 @@ class Campaign:
         while self._probe is not None and (complaint := await self._probe.complaint()) is not None:
             log.warning("%s: does not stand: the probe %s", self.election, complaint)
             await backoff.pause()
+
+    # --- handing over: what it may do to us (`handover.Stop`) --------------------------------------------------------
+
+    async def hand_over(self, to: str | None, *, warm_s: float, drain_s: float) -> Handover:
+        """See `Election.handover`."""
+        if self._duties is None:
+            return Handover(code=Done.NO_LEADER)
+        return await self._duties.hand_over(to, warm_s=warm_s, drain_s=drain_s)
+
+    async def proclaim(self, value: bytes) -> bool:
+        """See `Election.proclaim`."""
+        return self.leads and await self._candidacy.proclaim(value) and self.leads
+
+    async def drain(self, drain_s: float) -> None:
+        self._notice.given.set()
+        if self._notice.heard:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ended.wait(), drain_s)
+
+    def carry_on(self) -> None:
+        self._notice.given.clear()
+
+    # --- what becomes of the session --------------------------------------------------------------------------------
 
     def on_renewed(self) -> None:
         if self._seat is None:
@@ -336,6 +388,8 @@ class Campaign:
         finally:
             self._place.release()
             self._when_gone()
+        if self._duties is not None and self._seat is not None:
+            await self._duties.ended(self._seat.ended_for)
 
     def _when_gone(self) -> None:
         self._office.campaigns.discard(self)

@@ -19,6 +19,7 @@ from incumbent.leadership.events import Listener
 from incumbent.leadership.keeper import DeathWatch, Sessions
 from incumbent.leadership.office import Office
 from incumbent.leadership.oversight import Healthy, Oversight
+from incumbent.leadership.preference import Preference
 from incumbent.leadership.tenure import Reason
 from incumbent.leadership.world import Tasks, World, log
 
@@ -89,6 +90,7 @@ class Cluster:
         *,
         candidate: str | None = None,
         fenced: bool = False,
+        preference: Preference | None = None,
         listener: Listener | None = None,
         healthy: Healthy | None = None,
         probe_interval: float | None = None,
@@ -101,6 +103,7 @@ class Cluster:
 
         - `candidate`: this candidate's name for others to see; by default unique per process start.
         - `fenced`: True when every resource checks tokens; then a dead leader's successor does not wait RELEASE_DELAY_S.
+        - `preference`: what this candidate wants to be preferred by; by default nothing.
         - `listener`: called with each TermEvent of this candidate, in order, in a thread of its own: it may block, and stops
           nothing by that; what it is too slow for is merged, or forgotten by whole terms.
 
@@ -120,6 +123,7 @@ class Cluster:
             name=name,
             candidate=self._candidate if candidate is None else candidate,
             fenced=fenced,
+            preference=preference or Preference(),
             listener=listener,
             oversight=Oversight.of(
                 self._office.ttl,
@@ -209,13 +213,13 @@ async def _death_watch(
 
 def _real_world(stack: AsyncExitStack) -> World:
     from incumbent.leadership.telling import Teller
-    from incumbent.runtime.clock import BoottimeClock, Deadlines
+    from incumbent.runtime.clock import BoottimeClock, Deadlines, wall_ms
 
     clock, teller = BoottimeClock(), Teller()
     deadlines = Deadlines(clock)
     stack.callback(deadlines.close)
     stack.push_async_callback(teller.close)
-    return World(clock, deadlines, Random(os.urandom(16)), teller.tell)
+    return World(clock, deadlines, Random(os.urandom(16)), teller.tell, wall_ms)
 
 
 class _Guarded:

@@ -14,9 +14,12 @@ from incumbent.leadership.campaign import Campaign
 from incumbent.leadership.events import Listener
 from incumbent.leadership.observe import look, observe
 from incumbent.leadership.office import Office
+from incumbent.leadership.operate import Operations
+from incumbent.leadership.outcome import Done, Handover
 from incumbent.leadership.oversight import Oversight
+from incumbent.leadership.preference import Preference
 from incumbent.leadership.probe import Probe
-from incumbent.leadership.roll import Sighting, member_value
+from incumbent.leadership.roll import Candidate, Sighting
 from incumbent.leadership.running import run
 from incumbent.leadership.tenure import Reason
 from incumbent.leadership.term import Term
@@ -26,6 +29,7 @@ T = TypeVar("T")
 RELEASE_DELAY_S: Final = 1.0
 """What a dead leader already sent may still arrive. This much time is put between it and its successor, unless every
 resource checks tokens (DESIGN §4.5)."""
+HAND_OVER_S_MAX: Final = 3600.0
 
 
 class Election:
@@ -38,12 +42,14 @@ class Election:
         name: str,
         candidate: str,
         fenced: bool,
+        preference: Preference,
         listener: Listener | None,
         oversight: Oversight,
     ) -> None:
         self.name = check_name("name", name)
         self.candidate = check_name("candidate", candidate)
         self.fenced = fenced
+        self.preference = preference
         self._office = office
         self._listener = listener
         self._oversight = oversight
@@ -60,12 +66,12 @@ class Election:
         One candidacy of this cluster object stands per election; another waits for it to end.
         Raises InvalidInput for a value too large, EngineUnavailable when the cluster object is closed meanwhile.
         """
-        member_value(self.candidate, value)
         return Campaign(
             self._office,
             election=self.name,
             candidate=self.candidate,
             value=value,
+            preference=self.preference,
             release_delay=0.0 if self.fenced else RELEASE_DELAY_S,
             listener=self._listener,
             oversight=self._oversight,
@@ -147,6 +153,47 @@ class Election:
                 await asyncio.sleep(0)  # the body's own task is cancelled here
                 await campaign.wait_gone()
         return resigned
+
+    async def handover(
+        self, to: str | None = None, *, warm_s: float = 10.0, drain_s: float = 5.0
+    ) -> Handover:
+        """Hand this process's leadership over in good order: to the candidate called `to`, or to the one of the highest priority
+        that waits longest. Says what came of it, and for how long nobody led at most.
+
+        The successor runs its `warm_up`, for at most `warm_s` seconds; those between make room; the block is told by
+        `Term.wait_handover` and has `drain_s` seconds to end, if it listens, and is cancelled then. If the successor is gone, unfit or
+        not ready in time, this process leads on, and the `Handover` says why (P40).
+
+        From inside the block it does not return when it works: the block ends there, as by any other end of its term.
+        Raises InvalidInput.
+        """
+        for field, seconds in (("warm_s", warm_s), ("drain_s", drain_s)):
+            if not 0 <= seconds <= HAND_OVER_S_MAX:
+                raise InvalidInput(field, f"is {seconds}", f"0 to {HAND_OVER_S_MAX} seconds")
+        for campaign in tuple(self._office.campaigns):
+            if campaign.election == self.name and campaign.leads:
+                return await campaign.hand_over(to, warm_s=warm_s, drain_s=drain_s)
+        return Handover(code=Done.NO_LEADER)
+
+    async def proclaim(self, value: bytes) -> bool:
+        """Have observers see `value` from now on as what this process, which leads, says of itself. True: they do. False: it does
+        not lead. For one term: the next begins with what `campaign` was given.
+
+        Raises InvalidInput for a value too large, OutcomeUnknown when the engine did not answer for a TTL.
+        """
+        for campaign in tuple(self._office.campaigns):
+            if campaign.election == self.name and campaign.leads:
+                return await campaign.proclaim(value)
+        return False
+
+    async def candidates(self) -> tuple[Candidate, ...]:
+        """All who stand, in order: the first leads. Raises EngineUnavailable and OutcomeUnknown, as `operations` does."""
+        return await self.operations.candidates()
+
+    @property
+    def operations(self) -> Operations:
+        """What operators do: pause, drain, anoint, evict, look into the history, ask why. Needs no candidacy."""
+        return Operations(self._office, self.name)
 
     def __repr__(self) -> str:
         return f"<Election {self.name!r}, candidate {self.candidate!r}>"

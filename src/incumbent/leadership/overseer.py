@@ -1,4 +1,4 @@
-"""What watches over one term while it holds: the engine's word, the user's probe, the body's progress.
+"""What watches over one term while it holds: the engine's word and what operators ask, the user's probe, the body's progress.
 
 Each can end its own term, and none touches the session: a sick body costs one election (DESIGN §4.8).
 """
@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from incumbent.engines.api import Claimed
 from incumbent.leadership.candidacy import Candidacy
+from incumbent.leadership.duties import Duties
 from incumbent.leadership.office import Office
 from incumbent.leadership.oversight import Oversight
 from incumbent.leadership.probe import Probe
@@ -27,6 +28,7 @@ class Overseer:
         office: Office,
         candidacy: Candidacy,
         claimed: Claimed,
+        duties: Duties,
         *,
         seat: Seat,
         oversight: Oversight,
@@ -39,7 +41,7 @@ class Overseer:
         self._oversight = oversight
         self._end = end
         spawn, name = office.tasks.spawn, f"incumbent-oversee-{candidacy.election}"
-        self._tasks = [spawn(self._ask_engine(candidacy, claimed), name)]
+        self._tasks = [spawn(self._ask_engine(candidacy, claimed, duties), name)]
         if probe is not None:
             self._tasks.append(spawn(self._ask_user(probe), f"{name}-health"))
         if oversight.progress_timeout is not None:
@@ -50,8 +52,8 @@ class Overseer:
             task.cancel()
         self._deadlines.clear(self)
 
-    async def _ask_engine(self, candidacy: Candidacy, claimed: Claimed) -> None:
-        reason = await candidacy.until_ousted(claimed, lambda: not self._seat.over)
+    async def _ask_engine(self, candidacy: Candidacy, claimed: Claimed, duties: Duties) -> None:
+        reason = await candidacy.until_ousted(claimed, lambda: not self._seat.over, duties.look)
         if reason is not None:
             self._end(reason)
 

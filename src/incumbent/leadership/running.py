@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 from incumbent.errors import LeadershipLost
 from incumbent.leadership.campaign import Campaign
 from incumbent.leadership.office import Office
-from incumbent.leadership.tenure import RELEASED, Reason
+from incumbent.leadership.tenure import RELEASED, YIELDED, Reason
 from incumbent.leadership.term import Term
 from incumbent.leadership.world import Backoff
 
@@ -41,7 +41,7 @@ async def run(
                 return await work(term)
         except LeadershipLost:
             # Another election's loss may pass through `work`; ours is the one for which our own term ended.
-            if campaign.ended_for in RELEASED - {Reason.RESIGNED}:
+            if campaign.ended_for in RELEASED - YIELDED - {Reason.RESIGNED}:
                 raise
         if elected_ns is not None and clock.now_ns() - elected_ns > STEADY_TTLS * office.ttl * 1e9:
             backoff.reset()

@@ -53,6 +53,9 @@ class Reason(StrEnum):
     RESIGNED = "resigned"  # somebody asked for it
     BODY_ENDED = "body_ended"  # the leader's work returned, or raised
     CLOSED = "closed"  # the cluster object was closed
+    HANDED_OVER = "handed_over"  # to the candidate that was named to lead next
+    PREEMPTED = "preempted"  # a candidate with a higher priority waits, and this one has led long enough
+    DRAINED = "drained"  # an operator drained this candidate
     EXPIRED = "expired"  # the deadline passed while this process did not run: stopped, suspended, or starved
     RENEW_TIMEOUT = "renew_timeout"  # renewals were tried and none was confirmed in time
     LOOP_STALL = (
@@ -71,7 +74,9 @@ class Reason(StrEnum):
     RENEWER_DIED = "renewer_died"  # a bug in incumbent ended the renewals
 
 
-RELEASED: Final = frozenset({Reason.RESIGNED, Reason.BODY_ENDED, Reason.CLOSED})
+YIELDED: Final = frozenset({Reason.HANDED_OVER, Reason.PREEMPTED, Reason.DRAINED})
+"""Ends by which this side made room for another candidate."""
+RELEASED: Final = frozenset({Reason.RESIGNED, Reason.BODY_ENDED, Reason.CLOSED}) | YIELDED
 """Ends that this side chose. All others are losses."""
 
 

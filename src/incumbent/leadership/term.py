@@ -7,6 +7,7 @@ than the one before it: once anybody saw False, everybody sees False.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import threading
 from collections.abc import Callable
@@ -114,6 +115,14 @@ class Seat:
         return answer
 
 
+class Notice:
+    """Tells the body that leadership is about to be handed over."""
+
+    def __init__(self) -> None:
+        self.heard = False  # the body asked at least once, so it is worth waiting for it
+        self.given = asyncio.Event()
+
+
 class Term:
     """One leadership of one candidate. Ask it from any thread; no question costs I/O.
 
@@ -121,11 +130,21 @@ class Term:
     act. The guarantee is `token`: give it to the resource with every write, and let the resource refuse a lower one.
     """
 
-    __slots__ = ("__weakref__", "_body", "_seat", "candidate", "claimed", "election", "token")
+    __slots__ = ("__weakref__", "_body", "_notice", "_seat", "candidate", "claimed", "election", "token")
 
-    def __init__(self, seat: Seat, body: Body, *, election: str, candidate: str, claimed: Claimed) -> None:
+    def __init__(
+        self,
+        seat: Seat,
+        body: Body,
+        *,
+        election: str,
+        candidate: str,
+        claimed: Claimed,
+        notice: Notice | None = None,
+    ) -> None:
         self._seat = seat
         self._body = body
+        self._notice = notice or Notice()
         self.election = election
         self.candidate = candidate
         self.token = claimed.token  # positive, below 2**63; higher than that of every term before
@@ -173,6 +192,18 @@ class Term:
         when the work runs on after its grace. For work that an async body gave to a thread; `incumbent.blocking` does it by
         itself."""
         return self._body
+
+    @property
+    def handover_requested(self) -> bool:
+        """Whether leadership is to be handed over, the successor is warm, and this body has some time to come to an end. False
+        again when nothing came of it. A body that never asked, here or by `wait_handover`, is cancelled without that time."""
+        self._notice.heard = True
+        return self._notice.given.is_set()
+
+    async def wait_handover(self) -> None:
+        """Until `handover_requested`. On the event loop."""
+        self._notice.heard = True
+        await self._notice.given.wait()
 
     @property
     def state(self) -> State:

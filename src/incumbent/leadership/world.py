@@ -66,6 +66,8 @@ class World:
     deadlines: Deadlines
     rng: Random
     tell: Callable[[Listener, TermEvent], None] = tell_here
+    wall_ms: Callable[[], int] = lambda: 0
+    """Milliseconds since 1970, for what people read; 0 = not known. Nothing is decided by it."""
 
 
 class Backoff:

@@ -51,6 +51,11 @@ class BoottimeClock:
         return "clock: CLOCK_MONOTONIC; it may stand still in suspend, so after one only the fencing token protects"
 
 
+def wall_ms() -> int:
+    """Milliseconds since 1970 by the clock on the wall, which may be wrong and may be set: for people, and for no decision."""
+    return time.time_ns() // 1_000_000
+
+
 def boot_id() -> str:
     """Which boot of this host this is; times of the clock compare only within one.
 
