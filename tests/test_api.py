@@ -81,7 +81,20 @@ def test_every_public_name_is_there_and_listed() -> None:
             ],
         ),
         (incumbent.blocking.Cluster, ["election", "guarantees"]),
-        (incumbent.blocking.Election, ["campaign", "leader", "observe", "resign", "run", "try_campaign"]),
+        (
+            incumbent.blocking.Election,
+            [
+                "campaign",
+                "candidates",
+                "handover",
+                "leader",
+                "observe",
+                "proclaim",
+                "resign",
+                "run",
+                "try_campaign",
+            ],
+        ),
         (
             incumbent.Term,
             [

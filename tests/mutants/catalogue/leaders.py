@@ -256,8 +256,8 @@ LEADERS: Final[tuple[Mutant, ...]] = (
     Mutant(
         "listeners are called on the loop",
         CONNECT,
-        "Random(os.urandom(16)), teller.tell)",
-        "Random(os.urandom(16)))",
+        "Random(os.urandom(16)), teller.tell, wall_ms)",
+        "Random(os.urandom(16)), wall_ms=wall_ms)",
         (suite(TELLING),),
         promises=("P21",),
     ),
