@@ -6,7 +6,6 @@ begins. ``--rival kazoo`` measures kazoo's Election on the same servers with the
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,7 @@ from typing import Any, Final
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from bench.report import case, parser, show
-from tests.engines.zookeeper_candidates import ROOT, candidates
+from tests.engines.candidates import ROOT, candidates
 from tests.servers.zookeeper import zookeeper
 
 from incumbent.check.history import Kind
@@ -43,18 +42,19 @@ def now_s() -> float:
 
 def ours(directory: Path, hosts: str, trials: int) -> list[dict[str, Any]]:
     gaps_ms = list[float]()
-    with candidates(directory, f"zookeeper://{hosts}/ours", TTL_S) as running:
-        running.start("0")
+    url = f"zookeeper://{hosts}/ours"
+    with candidates(directory, TTL_S) as running:
+        running.start("0", url, guardian=True)
         for trial in range(trials):
-            holder = running.leader()
-            running.start(str(trial + 1))
+            holder = running.until_acting()
+            running.start(str(trial + 1), url, guardian=True)
             time.sleep(SETTLE_S)
             killed_s = now_s()
-            running.signal(holder.candidate, signal.SIGKILL)
-            running.leader(not_token=holder.token)
+            running.kill(holder.candidate)
+            running.until_acting(other_than=holder.token)
             began = next(e for e in running.events() if e.kind is Kind.ELECTED and e.time_ns > killed_s * 1e9)
             gaps_ms.append(began.time_ns / 1e6 - killed_s * 1e3)
-        running.judged()
+        running.check()
     return [case("incumbent holder killed", gaps_ms)]
 
 

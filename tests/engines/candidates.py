@@ -16,7 +16,7 @@ from incumbent.check.leadership import Verdict, judge
 from incumbent.cli.demo.recorder import CLOCK, Recorder, process_name
 
 ROOT: Final = Path(__file__).parents[2]
-PATIENCE_S: Final = 25.0
+PATIENCE_S: Final = 30.0
 
 
 class Candidates:
@@ -93,6 +93,16 @@ class Candidates:
 
         self.until(lambda: bool(ended()), f"the term {token} did not end")
         return ended()[0]
+
+    def until_acting(self, *, other_than: int = 0) -> Event:
+        """Who acts as the leader from now on, with another token than that one."""
+        before = len(self.events())
+
+        def acting() -> list[Event]:
+            return [e for e in self.events()[before:] if e.kind is Kind.ACTING and e.token != other_than]
+
+        self.until(lambda: bool(acting()), "nobody acts as the leader")
+        return acting()[0]
 
     def until_renewed(self) -> None:
         """Until a leader's renewal was confirmed from now on."""

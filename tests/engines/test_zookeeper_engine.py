@@ -17,6 +17,7 @@ from incumbent.engines.api import CellWrite, Claimed, Engine, Waiting
 from incumbent.engines.zookeeper import connect
 from incumbent.engines.zookeeper.engine import ZooKeeperEngine
 from incumbent.engines.zookeeper.members import check_first
+from incumbent.engines.zookeeper.place import parse
 from incumbent.errors import (
     IncarnationChanged,
     InvalidInput,
@@ -217,6 +218,12 @@ async def test_what_a_user_made_only_that_user_touches(zookeeper: ZooKeeperServi
         for login in ("//", "//app:falsch@"):
             with pytest.raises(NotAllowed):
                 await connect(url.replace("//", login))
+        # Who was let in before the nodes were made that are not to be touched.
+        theirs = ZooKeeperEngine(parse(url))
+        for call in (theirs.update(member, b"bad"), theirs.leave(member), theirs.read_cell("e", "c")):
+            with pytest.raises(NotAllowed):
+                await call
+        await theirs.close()
         assert await mine.end_session(session.ref)
 
 

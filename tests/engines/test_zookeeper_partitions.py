@@ -17,8 +17,8 @@ from incumbent.engines.zookeeper.engine import ZooKeeperEngine
 from incumbent.engines.zookeeper.place import parse
 from incumbent.engines.zookeeper.reference import Reference
 from incumbent.errors import OutcomeUnknown
-from tests.engines.zookeeper_candidates import candidates
-from tests.servers.spaces import Spaces, apart, can_make
+from tests.engines.candidates import candidates
+from tests.servers.spaces import Spaces, can_make
 from tests.servers.zookeeper import ZooKeeper
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -36,17 +36,25 @@ def ensemble(directory: Path, *others: str, tick_s: float = TICK_S) -> Iterator[
     if unable and "CI" not in os.environ:
         pytest.skip(unable)
     assert unable is None, "CI has root"
-    with apart(*MEMBERS, *others) as spaces:
-        options = (f"tickTime={int(tick_s * 1000)}", "syncLimit=3", "initLimit=20")
-        within = {name: spaces.inside(name) for name in MEMBERS}
-        server = ZooKeeper(directory, len(MEMBERS), *options, hosts=spaces.addresses, within=within)
-        try:
-            for name in MEMBERS:
-                server.start(name)
-            server.wait()
-            yield spaces, server
-        finally:
-            server.close()
+    spaces = Spaces((*MEMBERS, *others))
+    options = (f"tickTime={int(tick_s * 1000)}", "syncLimit=3", "initLimit=20")
+    within = {name: spaces.inside(name) for name in MEMBERS}
+    server = ZooKeeper(directory, len(MEMBERS), *options, hosts=spaces.addresses, within=within)
+    try:
+        spaces.make()
+        for name in MEMBERS:
+            server.start(name)
+        server.wait()
+        yield spaces, server
+    finally:
+        server.close()
+        spaces.close()
+
+
+def part(spaces: Spaces, sender: str, *others: str, cut: bool) -> None:
+    """What `sender` sends to them is lost, or arrives again."""
+    for other in others:
+        spaces.one_way(sender, other, cut=cut)
 
 
 def now_s() -> float:
@@ -77,14 +85,14 @@ class Cut:
 
     async def lives_after_cut_s(self, member: Member, renewed_s: float) -> float:
         """Cut now; how long after `renewed_s` the others first saw the member gone."""
-        self.spaces.one_way(self.follower, *self.rest, cut=True)
+        part(self.spaces, self.follower, *self.rest, cut=True)
         try:
             async with asyncio.timeout(3 * TTL_S):
                 while (await self.theirs.roster(member.group)).members:
                     await asyncio.sleep(0.02)
             return now_s() - renewed_s
         finally:
-            self.spaces.one_way(self.follower, *self.rest, cut=False)
+            part(self.spaces, self.follower, *self.rest, cut=False)
             await asyncio.to_thread(self.server.wait)
 
     async def close(self) -> None:
@@ -135,26 +143,26 @@ def test_one_leader_while_hosts_are_cut_off(tmp_path: Path) -> None:
     """P47: the holder, one server, the ensemble's leader, the holder's way to all but one server."""
     with ensemble(tmp_path, "a", "b", tick_s=0.3) as (spaces, server):
         url = f"zookeeper://{server.hosts}/cut"
-        with candidates(tmp_path, url, 2.0) as running:
+        with candidates(tmp_path, 2.0) as running:
             for name in ("a", "b"):
-                running.start(name, spaces.inside(name))
-            holder = running.leader()
+                running.start(name, url, within=spaces.inside(name))
+            holder = running.until_acting()
             spaces.isolate(holder.candidate, cut=True)
-            heir = running.leader(not_token=holder.token)
+            heir = running.until_acting(other_than=holder.token)
             assert heir.candidate != holder.candidate
             assert heir.token > holder.token
             spaces.isolate(holder.candidate, cut=False)
-            running.leader()
+            running.until_acting()
             for victim in (next(name for name in MEMBERS if name != server.wait()), server.wait()):
                 spaces.isolate(victim, cut=True)
                 time.sleep(3.0)
-                running.leader()
+                running.until_acting()
                 spaces.isolate(victim, cut=False)
                 server.wait()
-            leads = running.leader().candidate
-            spaces.one_way(leads, "m0", "m1", cut=True)
+            leads = running.until_acting().candidate
+            part(spaces, leads, "m0", "m1", cut=True)
             time.sleep(3.0)
-            running.leader()
-            spaces.one_way(leads, "m0", "m1", cut=False)
-            running.leader()
-            running.judged()
+            running.until_acting()
+            part(spaces, leads, "m0", "m1", cut=False)
+            running.until_acting()
+            running.check()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engines.zookeeper_candidates import candidates
+from tests.engines.candidates import candidates
 from tests.engines.zookeeper_service import ZooKeeperService, service
 
 pytestmark = pytest.mark.slow
@@ -25,36 +25,37 @@ def zookeepers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZooKeeperSe
 
 def test_a_killed_holder_is_succeeded_without_its_ttl(zookeepers: ZooKeeperService, tmp_path: Path) -> None:
     """DESIGN 4.4: the guardian ends the session by two frames, long before a TTL of ten minutes has passed."""
-    with candidates(tmp_path, zookeepers.url("killed"), 600.0) as running:
-        running.start("a")
-        first = running.leader()
-        running.start("b")
-        time.sleep(0.5)  # let it queue
-        running.signal("a", signal.SIGKILL)
-        second = running.leader(not_token=first.token)
+    url = zookeepers.url("killed")
+    with candidates(tmp_path, 600.0) as running:
+        running.start("a", url, guardian=True)
+        first = running.until_acting()
+        running.start("b", url)
+        running.kill("a")
+        second = running.until_acting(other_than=first.token)
         assert (first.candidate, second.candidate) == ("a", "b")
-        running.judged()
+        running.check()
 
 
 def test_a_stopped_holder_is_succeeded_and_wakes_up_deposed(
     zookeepers: ZooKeeperService, tmp_path: Path
 ) -> None:
     """P11, P47: what ended stays ended, also when the session's process goes on."""
-    with candidates(tmp_path, zookeepers.url("stopped"), TTL_S) as running:
-        running.start("a")
-        first = running.leader()
-        running.start("b")
-        running.signal("a", signal.SIGSTOP)
-        second = running.leader(not_token=first.token)
+    url = zookeepers.url("stopped")
+    with candidates(tmp_path, TTL_S) as running:
+        running.start("a", url)
+        first = running.until_acting()
+        running.start("b", url)
+        running.stop("a")
+        second = running.until_acting(other_than=first.token)
         assert second.candidate == "b"
-        running.signal("a", signal.SIGCONT)
-        time.sleep(1.0)
-        assert running.leader().token == second.token
-        running.signal("b", signal.SIGKILL)
-        third = running.leader(not_token=second.token)
+        running.go_on("a")
+        running.until_ended(first.token)
+        assert running.until_acting().token == second.token
+        running.kill("b")
+        third = running.until_acting(other_than=second.token)
         assert third.candidate == "a"
         assert third.token > second.token > first.token
-        running.judged()
+        running.check()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
@@ -64,10 +65,10 @@ def test_an_ensemble_that_loses_a_member_keeps_one_leader(
 ) -> None:
     """P30: a term may end by it, and the next one has a higher token."""
     server = zookeepers.server
-    with candidates(tmp_path, zookeepers.url(f"{whom}-{number.name}"), TTL_S) as running:
+    with candidates(tmp_path, TTL_S) as running:
         for name in ("a", "b", "c"):
-            running.start(name)
-        running.leader()
+            running.start(name, zookeepers.url(f"{whom}-{number.name}"))
+        running.until_acting()
         victim = server.wait()
         if whom == "follower":
             victim = next(name for name in server.processes if name != victim)
@@ -77,12 +78,12 @@ def test_an_ensemble_that_loses_a_member_keeps_one_leader(
             server.signal(victim, number)
         try:
             time.sleep(TTL_S * 1.5)
-            running.leader()
+            running.until_acting()
         finally:
             if number is signal.SIGKILL:
                 server.start(victim)
             else:
                 server.signal(victim, signal.SIGCONT)
         server.wait()
-        running.leader()
-        running.judged()
+        running.until_acting()
+        running.check()

@@ -96,7 +96,7 @@ class Attendant:
             former.close()
         self.unsettled = False  # what an earlier visit left behind is done by now, or will never be
         try:
-            async with asyncio.timeout(self._host_timeout_s * 4):
+            async with asyncio.timeout(self._host_timeout_s * 2):
                 answers = await self._visit.ask(*(request for request, _ in batch))
         except TimeoutError:
             self._hosts.rotate(-1)

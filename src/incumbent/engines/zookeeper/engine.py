@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from random import Random
 
 from incumbent.engines.api import (
     Cell,
@@ -53,7 +55,9 @@ class ZooKeeperEngine:
     @classmethod
     async def open(cls, place: Place) -> ZooKeeperEngine:
         """Raises EngineUnavailable, NotAllowed."""
-        engine = cls(place)
+        hosts = list(place.hosts)
+        Random(os.urandom(16)).shuffle(hosts)  # many processes do not all stand at the first
+        engine = cls(replace(place, hosts=tuple(hosts)))
         try:
             await engine.service.found()
         except BaseException:

@@ -7,6 +7,7 @@ a thread. Its session means nothing to us and carries no member, so it does not 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -178,7 +179,7 @@ class Line:
             watcher.lose()
 
     def _hand(self, call: Callable[..., None], *arguments: Any) -> None:
-        if not self._loop.is_closed():
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
             self._loop.call_soon_threadsafe(call, *arguments)
 
     async def close(self) -> None:

@@ -40,6 +40,8 @@ from incumbent.errors import (
 )
 from incumbent.ids import TOKEN_NATIVE_MAX, make_token
 
+READS_MAX: Final = 256
+"""Nodes read at once."""
 RELISTS_MAX: Final = 16
 """How often a group is listed again because a member left between the list and the reading of it."""
 
@@ -77,10 +79,11 @@ async def check_first(service: Service, claimed: Claimed, deadline_s: float) -> 
     """That this claim's member was first once, which is first as long as its node lives, and that the claim is of this
     incarnation; returns what a transaction compares of that. Raises NotFirst."""
     member, tree = claimed.member, service.tree
-    for look in (
-        service.read,
-        service.fresh,
-    ):  # the first server may be behind: enough to admit, not to refuse
+    refused = NotFirst(
+        f"member {member.id} is not the first of its group, or claimed under another incarnation"
+    )
+    # The first server may be behind: enough to admit, not to refuse.
+    for look in (service.read, service.fresh):
         incarnation, stat, listed = await look(
             get(tree.incarnation),
             exists(tree.member(member.group, member.id)),
@@ -93,10 +96,11 @@ async def check_first(service: Service, claimed: Claimed, deadline_s: float) -> 
         try:
             current = service.incarnation(incarnation)
         except IncarnationChanged as error:
-            raise NotFirst(str(error)) from error
+            refused = NotFirst(str(error))
+            continue
         if claimed.token == _token(current, member.revision):
             return current.counter
-    raise NotFirst(f"member {member.id} is not the first of its group, or claimed under another incarnation")
+    raise refused
 
 
 async def roster(service: Service, group: str) -> Roster:
@@ -114,11 +118,10 @@ async def roster(service: Service, group: str) -> Roster:
             0 if isinstance(listed, Exception) else listed[1].pzxid,
             0 if bell is None or isinstance(bell, Exception) else bell.mzxid,
         )
-        nodes = (
-            await service.read(*(get(tree.member(group, seat.name)) for seat in seats), deadline_s=deadline_s)
-            if seats
-            else []
-        )
+        nodes = list[Any]()
+        for at in range(0, len(seats), READS_MAX):
+            part = (get(tree.member(group, seat.name)) for seat in seats[at : at + READS_MAX])
+            nodes += await service.read(*part, deadline_s=deadline_s)
         if any(isinstance(node, NoNode) for node in nodes):
             continue  # it has left since: the list is no longer anybody's present
         entries = tuple(_entry(seat, node) for seat, node in zip(seats, nodes, strict=True))

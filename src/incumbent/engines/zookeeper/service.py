@@ -16,7 +16,7 @@ from incumbent.engines.zookeeper.history import History
 from incumbent.engines.zookeeper.layout import Tree
 from incumbent.engines.zookeeper.line import Line
 from incumbent.engines.zookeeper.place import Place
-from incumbent.errors import EngineUnavailable, OutcomeUnknown, Unsupported
+from incumbent.errors import EngineUnavailable, NotAllowed, OutcomeUnknown, Unsupported
 
 CALL_TIMEOUT_S: Final = 5.0
 """How long one call may take, with all its attempts."""
@@ -161,5 +161,7 @@ def failure(result: Any) -> tuple[int, Exception] | None:
     return None
 
 
-def unexpected(error: Exception) -> OutcomeUnknown:
+def unexpected(error: Exception) -> OutcomeUnknown | NotAllowed:
+    if isinstance(error, kazoo_errors.NoAuthError):
+        return NotAllowed(f"ZooKeeper's access rules do not admit this user: {error!r}")
     return OutcomeUnknown(f"ZooKeeper answered {error!r}")

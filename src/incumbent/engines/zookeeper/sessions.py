@@ -22,6 +22,7 @@ from incumbent.errors import (
     IncarnationChanged,
     InvalidInput,
     OutcomeUnknown,
+    Overloaded,
     SessionGone,
     Unsupported,
     invariant,
@@ -74,7 +75,7 @@ class Sessions:
     async def _make(self, node: str, ttl: float, release_delay: float, deadline_s: float) -> Reference | None:
         service = self._service
         if len(self._attendants) >= ATTACHED_MAX:
-            raise Unsupported(f"{ATTACHED_MAX} sessions are open on one engine object: share them")
+            raise Overloaded(f"{ATTACHED_MAX} sessions are open on one engine object: share them")
         timeout_ms = math.ceil(round((ttl + release_delay) * 1000, 6))
         first = await self._first_visit(timeout_ms, deadline_s)
         granted = first.attached
