@@ -87,9 +87,8 @@ class Link:
                 raise EngineUnavailable(str(error)) from error
             raise OutcomeUnknown(f"{self._settings.shown}: no answer: {error!r}") from error
         except BaseException:
-            await (
-                self.close()
-            )  # cancelled: an answer may still come, and it would be taken for the next one's
+            # Cancelled: an answer may still come, and it would be taken for the next one's.
+            await self.close()
             raise
 
     async def hear(self, timeout_s: float) -> Any:
