@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +16,7 @@ from incumbent.errors import EngineUnavailable, InvalidInput, StaleToken, Unsupp
 from incumbent.fencing import asgi, wsgi
 from incumbent.fencing.http import ADMITTED, Required
 from incumbent.fencing.memory import Fence
+from incumbent.fencing.sql import Check
 
 
 class Server:
@@ -151,6 +155,27 @@ def test_a_refusal_of_the_handlers_own_transaction_is_answered(
     status, headers, _ = server.ask(token="7")
     assert (status, headers["fencing-token-highest"]) == (412, "9")
     fence.prime(7)  # it was let go
+
+
+def test_the_token_goes_on_to_the_handlers_own_transaction(kind: str, fence: Fence, tmp_path: Path) -> None:
+    """P33: a newer leader wrote between the middleware's check and the handler's; the latter is atomic with the write."""
+    check = Check("scheduler", paramstyle="qmark")
+    with closing(sqlite3.connect(tmp_path / "orders.db", check_same_thread=False)) as database:
+        database.execute(check.schema)
+
+        def handler() -> None:
+            (admitted,) = server.admitted
+            check.run(database.cursor(), 9)
+            database.commit()
+            try:
+                check.run(database.cursor(), admitted.token, admitted.holder)
+            finally:
+                database.rollback()
+
+        server = Server(kind, fence, handler)
+        status, headers, _ = server.ask(token="7", holder="node-a")
+        assert (status, headers["fencing-token-highest"], fence.highest()) == (412, "9", 7)
+        assert database.execute(check.state_text, check.state_parameters).fetchall() == [(9, "", 0)]
 
 
 @pytest.mark.parametrize("exclusive", [False, True])

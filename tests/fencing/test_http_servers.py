@@ -127,7 +127,12 @@ def test_an_exclusive_handler_is_alone(kind: str, path: Path) -> None:
         slow = threading.Thread(target=lambda: replies.append(first.write(5, "slow", "/slow")))
         slow.start()
         _until(path.with_name("inside").exists)
-        busy = [second.write(8, "newer"), first.write(8, "newer")]
+        first.process.send_signal(
+            signal.SIGSTOP
+        )  # a worker that is stopped inside is no worse than a slow one
+        busy = [second.write(8, "newer")]
+        first.process.send_signal(signal.SIGCONT)
+        busy.append(first.write(8, "newer"))
         assert [(reply.status, reply.body["error"]) for reply in busy] == [(503, "fence_unavailable")] * 2
         path.with_name("go-on").touch()
         slow.join()
