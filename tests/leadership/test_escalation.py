@@ -250,19 +250,17 @@ def test_the_leash_is_told_every_deadline_beforehand_and_none_after_the_end(
                             await asyncio.sleep(0.2)
                             (told_ns,) = leash.deadlines.values()
                             assert term._seat.deadline_ns + GRACE_S * NS == told_ns
-                        moves.append(leash.moves)
+                        assert leash.moves >= 10
                         resigned.append(asyncio.create_task(election.resign()))
                         with suppress(asyncio.CancelledError):
                             await asyncio.Event().wait()
-                        await asyncio.sleep(2 * TTL_S)
-                        moves.append(leash.moves)
-                        assert len(leash.deadlines) == 1
+                        for _ in range(10):
+                            await asyncio.sleep(TTL_S / 5)
+                            (told_ns,) = leash.deadlines.values()
+                            assert told_ns - term._seat.now_ns() > TTL_S * NS / 2
 
-                moves: list[int] = []
                 with pytest.raises(LeadershipLost, match="resigned"):
                     await lead()
-                assert moves[0] >= 10
-                assert moves[1] > moves[0] + 2, "it drains, and is held for as long as its session is renewed"
                 assert leash.deadlines == {}
                 assert campaign._escalation is not None
                 campaign._escalation.moved()
