@@ -330,6 +330,8 @@ def test_an_ineligible_candidate_never_leads() -> None:
         assert (await operations.why())[0].code is Finding.NOBODY_MAY
         fit["b"] = True
         await until(lambda: t.leading == ["b"], within_s=3)
+        first = next(c for c in await operations.candidates() if c.candidate == "b")
+        assert (first.position, first.leads, first.eligible) == (1, True, True)
         fit["b"] = False
         await asyncio.sleep(TTL_S)
         assert t.leading == ["b"]  # it is asked before an election; who leads goes on

@@ -132,7 +132,7 @@ async def test_a_pause_keeps_everybody_out(team: Team) -> None:
 
 
 async def test_drained_evicted_and_anointed(team: Team) -> None:
-    """P43 on local and cluster: who may not lead does not; P30: whatever operators do, tokens rise."""
+    """P43 on local and cluster: who may not lead does not; P30, P37: whatever operators do, tokens rise, for observers too."""
     operations = team.elections["d"].operations
     await operations.drain("a")
     await until(lambda: team.leading == ["b"])
@@ -149,7 +149,6 @@ async def test_drained_evicted_and_anointed(team: Team) -> None:
     assert tokens == sorted(set(tokens))
     assert await team.elections["b"].proclaim(b"here")
     await until(lambda: team.seen[-1] == Leader("b", tokens[-1], b"here"))
-    # P37: and observers saw them rise.
     seen = [sighting.token for sighting in team.seen if isinstance(sighting, Leader)]
     assert seen == sorted(seen)
 

@@ -159,9 +159,11 @@ class Candidacy:
                 step, scene = await self.stance.look(member, answer)
                 if isinstance(step, Yield):
                     raise Yielded(step)
+                if self.stance.has_news:  # also before leading: whoever leads is not to look unfit
+                    await self.stance.say(member)
+                    continue
                 if isinstance(step, Lead) and isinstance(answer, Claimed):
                     return answer, asked_ns
-                await self.stance.say(member)
                 former = self._watch
                 await self._watch_for(answer, scene, backoff)
                 if self._watched == GROUP and self._watch is not former:

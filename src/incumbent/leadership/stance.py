@@ -63,6 +63,7 @@ class Stance:
         self._said = self._standing  # what the engine was told last
         self._yielded = 0  # to a higher priority, since it began to stand
         self._queue: tuple[Queued, ...] = ()  # as it was when this one last waited
+        self._complained = False  # of `eligible`, which failed when it was asked last
         self._warming: asyncio.Task[None] | None = None
         self._warming_for = ""
         member_value(candidate, value, self._standing)  # too large is said before anything is done
@@ -90,6 +91,8 @@ class Stance:
         if me is None or control.successor is not None:
             return False
         self._standing = replace(self._standing, eligible=self._is_eligible())
+        if self.has_news:
+            return False
         me = me._replace(standing=self._standing)
         left = (me, *(q for q in queue if q.order > me.order))
         return isinstance(may_begin(left, me, control, yielded=self._yielded), Lead)
@@ -117,11 +120,14 @@ class Stance:
             self._yielded += 1
         return step, scene
 
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something that the others were not told yet."""
+        return self._standing != self._said
+
     async def say(self, member: Member) -> None:
-        """Tell the others what has changed since they were told. Raises MemberGone."""
+        """Tell the others. Raises MemberGone."""
         standing = self._standing
-        if standing == self._said:
-            return
         value = member_value(self._candidate, self._value, standing)
         await until_answered(lambda: self._office.engine.update(member, value), self._office.world.rng)
         self._said = standing
@@ -145,10 +151,14 @@ class Stance:
         if self.preference.eligible is None:
             return True
         try:
-            return bool(self.preference.eligible())
+            eligible = bool(self.preference.eligible())
         except Exception:
-            log.exception("%s: `eligible` failed; taken for no", self._election)
+            if not self._complained:  # once, and not every second while it goes on
+                log.exception("%s: `eligible` failed; taken for no", self._election)
+            self._complained = True
             return False
+        self._complained = False
+        return eligible
 
     # --- warming up -----------------------------------------------------------------------------------------------
 
