@@ -17,7 +17,7 @@ from typing import Any, Final
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from bench.report import case, parser, show
-from tests.engines.candidates import ROOT, candidates
+from tests.engines.zookeeper_candidates import ROOT, candidates
 from tests.servers.zookeeper import zookeeper
 
 from incumbent.check.history import Kind

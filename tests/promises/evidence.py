@@ -25,6 +25,8 @@ ENGINES: Final[Mapping[str, tuple[str, ...]]] = {
         "tests/engines/test_cluster_conformance_voters.py",
     ),
     "etcd": ("tests/engines/test_etcd_conformance.py",),
+    "postgresql": ("tests/engines/test_postgres_conformance.py",),
+    "redis": ("tests/engines/test_redis_conformance.py",),
 }
 """Where each engine runs the conformance checks."""
 PLACES: Final[tuple[tuple[str, str], ...]] = (
@@ -32,6 +34,8 @@ PLACES: Final[tuple[tuple[str, str], ...]] = (
     ("tests/engines/test_cluster_", "cluster"),
     ("tests/engines/test_etcd_", "etcd"),
     ("tests/engines/test_zookeeper_", "zookeeper"),
+    ("tests/engines/test_postgres_", "postgresql"),
+    ("tests/engines/test_redis_", "redis"),
     ("tests/consensus/", "core"),
     ("tests/node/", "core"),
     ("tests/kv/", "core"),

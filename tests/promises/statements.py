@@ -81,13 +81,14 @@ AREAS: Final[tuple[tuple[str, tuple[Promise, ...]], ...]] = (
                 "Clocks that drift within the declared bound never make two lead; beyond it the fence holds.",
                 HELD,
             ),
-            Promise(15, "The holder's TTL decides when it may be replaced, never the challenger's."),
+            Promise(15, "The holder's TTL decides when it may be replaced, never the challenger's.", HELD),
             Promise(
                 16, "The TTL granted is the TTL asked for, or an error: never rounded, never clamped.", HELD
             ),
             Promise(
                 17,
                 "A challenger without proof waits a full TTL from when it first saw a record, however old.",
+                HELD,
             ),
         ),
     ),
@@ -211,9 +212,11 @@ AREAS: Final[tuple[tuple[str, tuple[Promise, ...]], ...]] = (
         "Engines",
         (
             Promise(
-                45, "PostgreSQL: rows decide, their order is the commit order, and lost backends are noticed."
+                45,
+                "PostgreSQL: rows decide, their order is the commit order, and lost backends are noticed.",
+                HELD,
             ),
-            Promise(46, "Redis: a failover that lost the key never gives a fence a lower token."),
+            Promise(46, "Redis: a failover that lost the key never gives a fence a lower token.", HELD),
             Promise(
                 47,
                 "ZooKeeper: only acknowledged renewals count, and a session that ended stays over.",

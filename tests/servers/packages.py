@@ -61,7 +61,7 @@ def debian(*names: str) -> Path:
 
 def libraries(tree: Path) -> str:
     """What LD_LIBRARY_PATH has to say for programs of an unpacked tree."""
-    found = {path.parent for path in tree.glob("usr/lib/**/*.so*")}
+    found = {path.parent for place in ("lib", "usr/lib") for path in tree.glob(f"{place}/*-linux-gnu*/*.so*")}
     return ":".join(sorted(map(str, found)))
 
 

@@ -27,6 +27,8 @@ BUILT_IN: Final = {
     "etcd": "incumbent.engines.etcd",
     "local": "incumbent.engines.local",
     "zookeeper": "incumbent.engines.zookeeper",
+    "postgresql": "incumbent.engines.postgres",
+    "redis": "incumbent.engines.redis",
 }
 REQUIRABLE: Final = tuple(f.name for f in fields(Guarantees) if f.type in (bool, "bool"))
 """The guarantees that a caller can require: those that are yes or no."""

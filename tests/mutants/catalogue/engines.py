@@ -9,6 +9,8 @@ from tests.mutants.mutant import Mutant, suite
 FRAMES: Final = "runtime/frames.py"
 DIRECTORY: Final = "engines/local/directory.py"
 LOCAL_INPUT: Final = "tests/engines/test_local_input.py"
+REDIS_INPUT: Final = "tests/engines/test_redis_input.py"
+POSTGRES_SILENCE: Final = "tests/engines/test_postgres_silence.py"
 LOCAL_PROCESSES: Final = "tests/engines/test_local_processes.py"
 ZOOKEEPER: Final = "tests/engines/test_zookeeper_engine.py"
 
@@ -195,5 +197,37 @@ ENGINES: Final[tuple[Mutant, ...]] = (
         "            if False:\n                return found\n",
         (suite("tests/engines/test_zookeeper_lost_answers.py"),),
         promises=("P3",),
+    ),
+    Mutant(
+        "silence counts from before the session was seen",
+        "engines/postgres/sightings.py",
+        "        self._seen[session] = Sighting(session, beats, server, now_ns + lasts_ns)",
+        "        self._seen[session] = Sighting(session, beats, server, lasts_ns)",
+        (suite(POSTGRES_SILENCE),),
+        promises=("P15", "P17", "P45"),
+    ),
+    Mutant(
+        "what was seen before a promotion proves silence after it",
+        "engines/postgres/sightings.py",
+        "before.server == server and before.beats >= beats:",
+        "before.beats >= beats:",
+        (suite(POSTGRES_SILENCE),),
+        promises=("P45",),
+    ),
+    Mutant(
+        "an older copy of the database is led on",
+        "engines/history.py",
+        "        elif here < floor:",
+        "        elif False:",
+        (suite(POSTGRES_SILENCE), suite(REDIS_INPUT)),
+        promises=("P31", "P45", "P46"),
+    ),
+    Mutant(
+        "Redis passes for fenced unasked",
+        "engines/redis/guarantees.py",
+        "survives_pause=True) if advisory else GUARANTEES",
+        "survives_pause=True)",
+        (suite(REDIS_INPUT),),
+        promises=("P46",),
     ),
 )

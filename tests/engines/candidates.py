@@ -1,0 +1,114 @@
+"""Real processes that stand in one election: starts, stops and kills them, reads what they wrote down, and has it judged."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from incumbent.check.history import Event, Kind, parse
+from incumbent.check.leadership import Verdict, judge
+from incumbent.cli.demo.recorder import CLOCK, Recorder, process_name
+
+ROOT: Final = Path(__file__).parents[2]
+PATIENCE_S: Final = 25.0
+
+
+class Candidates:
+    """By name. All of them write to one history."""
+
+    def __init__(self, directory: Path, ttl_s: float) -> None:
+        self.history = directory / "history.jsonl"
+        self.log = directory / "candidates.log"
+        self._ttl_s = ttl_s
+        self._recorder = Recorder(self.history)
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, name: str, url: str, *, guardian: bool = False, within: Sequence[str] = ()) -> None:
+        """`within`: what stands before the command, such as the way into a network namespace."""
+        words = [url, str(self._ttl_s), str(self.history), name, "guardian" if guardian else "alone"]
+        with self.log.open("ab") as log:
+            self._processes[name] = subprocess.Popen(
+                [*within, sys.executable, "-m", "tests.engines.candidate_process", *words],
+                cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+
+    def kill(self, name: str) -> None:
+        process = self._processes.pop(name)
+        named = process_name(process.pid)
+        # Stopped first: between a look at the clock and the kill it would act on, and after the kill a successor may be first.
+        process.send_signal(signal.SIGSTOP)
+        while Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+            time.sleep(0.0001)
+        killed_ns = CLOCK.now_ns()
+        process.kill()
+        process.wait()
+        self._recorder.record("killed", time_ns=killed_ns, process=named)
+
+    def stop(self, name: str) -> None:
+        process = self._processes[name]
+        process.send_signal(signal.SIGSTOP)
+        self._recorder.record("stopped", process=process_name(process.pid))
+
+    def go_on(self, name: str) -> None:
+        process = self._processes[name]
+        self._recorder.record("continued", process=process_name(process.pid))
+        process.send_signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        for process in self._processes.values():
+            process.kill()
+            process.wait()
+        self._recorder.close()
+
+    # --- what they wrote down -------------------------------------------------------------------------------------
+
+    def events(self, *kinds: Kind) -> list[Event]:
+        found = parse(self.history.read_text().splitlines())
+        return [event for event in found if not kinds or event.kind in kinds]
+
+    def elected(self) -> list[Event]:
+        return self.events(Kind.ELECTED)
+
+    def until(self, what: Callable[[], bool], words: str) -> None:
+        end = time.monotonic() + PATIENCE_S
+        while not what():
+            if time.monotonic() > end:
+                raise AssertionError(f"{words}: {self.log.read_text()[-1500:]}")
+            time.sleep(0.01)
+
+    def until_elected(self, terms: int) -> Event:
+        """The newest term, once there have been so many."""
+        self.until(lambda: len(self.elected()) >= terms, f"no term number {terms} came")
+        return self.elected()[-1]
+
+    def until_ended(self, token: int) -> Event:
+        def ended() -> list[Event]:
+            return [event for event in self.events(Kind.ENDED) if event.token == token]
+
+        self.until(lambda: bool(ended()), f"the term {token} did not end")
+        return ended()[0]
+
+    def until_renewed(self) -> None:
+        """Until a leader's renewal was confirmed from now on."""
+        before = len(self.events(Kind.EXTENDED))
+        self.until(lambda: len(self.events(Kind.EXTENDED)) > before, "no renewal was confirmed")
+
+    def check(self) -> None:
+        """No overlap, tokens rise, nobody acts outside of a term."""
+        judgement = judge(self.events())
+        assert judgement.verdict is Verdict.OK, [*judgement.findings, *judgement.gaps]
+
+
+@contextmanager
+def candidates(directory: Path, ttl_s: float) -> Iterator[Candidates]:
+    standing = Candidates(directory, ttl_s)
+    try:
+        yield standing
+    finally:
+        standing.close()
