@@ -27,6 +27,7 @@ ENGINES: Final[Mapping[str, tuple[str, ...]]] = {
     "etcd": ("tests/engines/test_etcd_conformance.py",),
     "postgresql": ("tests/engines/test_postgres_conformance.py",),
     "redis": ("tests/engines/test_redis_conformance.py",),
+    "kubernetes": ("tests/engines/test_conformance_kubernetes.py",),
 }
 """Where each engine runs the conformance checks."""
 PLACES: Final[tuple[tuple[str, str], ...]] = (
@@ -36,6 +37,7 @@ PLACES: Final[tuple[tuple[str, str], ...]] = (
     ("tests/engines/test_zookeeper_", "zookeeper"),
     ("tests/engines/test_postgres_", "postgresql"),
     ("tests/engines/test_redis_", "redis"),
+    ("tests/engines/test_kubernetes_", "kubernetes"),
     ("tests/consensus/", "core"),
     ("tests/node/", "core"),
     ("tests/kv/", "core"),

@@ -230,6 +230,7 @@ AREAS: Final[tuple[tuple[str, tuple[Promise, ...]], ...]] = (
             Promise(
                 49,
                 "Kubernetes: a conflict means reading again, throttling is respected, a deletion ends the term.",
+                HELD,
             ),
             Promise(
                 50,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from incumbent.cli.cluster import add_arguments as add_cluster
+from incumbent.cli.doctor import add_doctor_arguments, add_engine_arguments
 from incumbent.cli.serve import add_arguments as add_serve
 from incumbent.errors import IncumbentError
 from incumbent.sim.options import add_arguments as add_simulation
@@ -61,6 +62,14 @@ def build_parser() -> argparse.ArgumentParser:
     add_cluster(cluster)
     cluster.set_defaults(run=_cluster)
 
+    doctor = commands.add_parser("doctor", help="examine an engine, and propose a TTL for it")
+    add_doctor_arguments(doctor)
+    doctor.set_defaults(run=_doctor)
+
+    engine = commands.add_parser("engine", help="what an operator does to an engine that is not ours")
+    add_engine_arguments(engine)
+    engine.set_defaults(run=_engine)
+
     simulate = commands.add_parser(
         "simulate", help="run the consensus core through seeded faults in simulated time"
     )
@@ -97,6 +106,18 @@ def _cluster(arguments: argparse.Namespace) -> int:
     from incumbent.cli.cluster import cluster
 
     return cluster(arguments)
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from incumbent.cli.doctor import doctor
+
+    return doctor(arguments)
+
+
+def _engine(arguments: argparse.Namespace) -> int:
+    from incumbent.cli.doctor import engine
+
+    return engine(arguments)
 
 
 def _check(arguments: argparse.Namespace) -> int:

@@ -25,6 +25,7 @@ ENTRY_POINT_GROUP: Final = "incumbent.engines"
 BUILT_IN: Final = {
     "cluster": "incumbent.engines.cluster",
     "etcd": "incumbent.engines.etcd",
+    "kubernetes": "incumbent.engines.kubernetes",
     "local": "incumbent.engines.local",
     "zookeeper": "incumbent.engines.zookeeper",
     "postgresql": "incumbent.engines.postgres",

@@ -1,4 +1,4 @@
-"""The test kit for those who build on incumbent: today, the suite that defines an engine."""
+"""The test kit for those who build on incumbent: the suite that defines an engine, and `kubernetes`, a fake of its Lease API."""
 
 from incumbent.engines.conformance import (
     CHECKS,

@@ -9,6 +9,7 @@ from tests.mutants.catalogue.elections import ELECTIONS
 from tests.mutants.catalogue.engines import ENGINES
 from tests.mutants.catalogue.etcd import ETCD
 from tests.mutants.catalogue.gates import GATES
+from tests.mutants.catalogue.kubernetes import KUBERNETES
 from tests.mutants.catalogue.leaders import LEADERS
 from tests.mutants.catalogue.leases import LEASES
 from tests.mutants.catalogue.logs import LOGS
@@ -33,4 +34,5 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *ENGINES,
     *GATES,
     *ETCD,
+    *KUBERNETES,
 )
