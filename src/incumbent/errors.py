@@ -20,7 +20,7 @@
     │   ├── StorageCorrupt          a bad record with good ones behind it: the node must not vote
     │   └── StateDiverged           a node's state is not that of the majority, or there is no majority
     ├── LeadershipLost          the term is over; `reason` says why
-    ├── StaleToken              a resource refused a write: it has seen a higher token
+    ├── StaleToken              a resource refused a write: it has seen a higher token, or the same of another
     ├── OutcomeUnknown          done or not done, nobody here can tell: never treat it as failed
     └── InvariantViolated       a bug in incumbent: absent is better than wrong
 
@@ -124,13 +124,19 @@ class LeadershipLost(IncumbentError):
 
 
 class StaleToken(IncumbentError):
-    """A resource refused a write because it has seen a higher token. The writer is no longer the leader."""
+    """A resource refused a write: it has seen a higher token, or the same token from another holder. The writer is no longer
+    the leader. `holder` and `highest_holder` are "" where they are not known."""
 
-    def __init__(self, name: str, token: int, highest: int) -> None:
-        super().__init__(f"{name}: token {token} is stale, the resource has seen {highest}")
+    def __init__(
+        self, name: str, token: int, highest: int, holder: str = "", highest_holder: str = ""
+    ) -> None:
+        of_whom = f" from {highest_holder!r}" if token == highest else ""
+        super().__init__(f"{name}: token {token} is stale, the resource has seen {highest}{of_whom}")
         self.name = name
         self.token = token
         self.highest = highest
+        self.holder = holder
+        self.highest_holder = highest_holder
 
 
 class OutcomeUnknown(IncumbentError):

@@ -93,6 +93,7 @@ def test_the_order_of_lines_does_not_matter() -> None:
         (Fault.TOKEN_NOT_RISING, [elected(10, "a", 5, 110), elected(110, "b", 4, 200)]),
         (Fault.TOKEN_TWICE, [elected(10, "a", 5, 110), elected(110, "b", 5, 200)]),
         (Fault.TOKEN_TWICE, [elected(10, "a", 5, 110), ended(20, "a", 5), elected(30, "a", 5, 200)]),
+        (Fault.TOKEN_TWICE, [elected(10, "a", 5, 110), elected(110, "b", 5, 200), refused(150, 5, 5)]),
         (Fault.ACTED_OUTSIDE_TERM, [elected(10, "a", 5, 110), acting(111, "a", 5)]),
         (Fault.ACTED_OUTSIDE_TERM, [elected(10, "a", 5, 110), ended(50, "a", 5), acting(51, "a", 5)]),
         (Fault.ACTED_OUTSIDE_TERM, [elected(10, "a", 5, 110), acting(50, "b", 5)]),

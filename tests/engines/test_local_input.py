@@ -14,12 +14,13 @@ import pytest
 from incumbent.engines import registry
 from incumbent.engines.api import CellWrite
 from incumbent.engines.local import connect
-from incumbent.engines.local.directory import prepare_directory, refuse_network_file_system
+from incumbent.engines.local.directory import prepare_directory
 from incumbent.engines.local.engine import LocalEngine
 from incumbent.engines.local.reference import Reference
 from incumbent.engines.local.schema import APPLICATION_ID
 from incumbent.engines.local.store import Store
 from incumbent.errors import EngineError, EngineUnavailable, InvalidInput, StorageCorrupt, Unsupported
+from incumbent.runtime.mounts import refuse_network_file_system
 
 
 @pytest.mark.parametrize(
@@ -128,9 +129,9 @@ def test_network_file_systems_are_refused(tmp_path: Path) -> None:
     mountinfo.write_text(MOUNTS)
     for bad, kind in (("/srv/x", "nfs4"), ("/srv", "nfs4"), ("/home/me", "fuse.sshfs"), ("/ho", "cifs")):
         with pytest.raises(InvalidInput, match=kind):
-            refuse_network_file_system(Path(bad), mountinfo)
+            refuse_network_file_system("url", Path(bad), mountinfo)
     for good in ("/var/lib/app", "/srv/fast disk/x", "/hom", "/srvx"):
-        refuse_network_file_system(Path(good), mountinfo)
+        refuse_network_file_system("url", Path(good), mountinfo)
     mountinfo.write_text(MOUNTS.replace("/srv rw,", f"{tmp_path} rw,"))
     with pytest.raises(InvalidInput, match="nfs4"):
         prepare_directory(tmp_path / "engine", mountinfo=mountinfo)

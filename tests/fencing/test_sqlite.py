@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from incumbent.errors import EngineUnavailable, InvalidInput, OutcomeUnknown, StaleToken
-from incumbent.fencing.sqlite import TOKEN_MAX, Fence
+from incumbent.errors import EngineUnavailable, InvalidInput, OutcomeUnknown, StaleToken, Unsupported
+from incumbent.fencing.refusals import OnRefused
+from incumbent.fencing.sql import Check
+from incumbent.fencing.sqlite import Fence
+from tests.fencing.forking import in_a_child
+from tests.fencing.suite import ELECTION, LockingSuite, Sink
 
 
 def connect(path: Path, timeout: float = 5.0) -> sqlite3.Connection:
@@ -52,80 +53,37 @@ def notes(path: Path) -> list[str]:
     return [row[0] for row in connect(path).execute("select note from runs order by rowid")]
 
 
-def test_a_lower_token_is_refused_and_writes_nothing(database: Path) -> None:
-    """P33, P34: also between processes, because the highest token stands where the data is."""
-    fence = Fence(connect(database), "scheduler")
-    write(fence, 5, "old leader")
-    write(fence, 8, "new leader")
-    with pytest.raises(StaleToken) as refusal:
-        write(fence, 5, "late")
-    assert (refusal.value.token, refusal.value.highest) == (5, 8)
-    assert notes(database) == ["old leader", "new leader"]
-    assert fence.refused() == 1
+class Database(Sink):
+    """A table of notes in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        connect(path)
+
+    def fence(
+        self, name: str = ELECTION, *, on_refused: OnRefused | None = None, wait_s: float = 10.0
+    ) -> Fence:
+        return Fence(connect(self._path, timeout=wait_s), name, on_refused=on_refused)
+
+    def put(self, block: sqlite3.Cursor, note: str) -> None:
+        block.execute("insert into runs values (?)", (note,))
+
+    def notes(self) -> list[str]:
+        return notes(self._path)
+
+    def elsewhere(self) -> str:
+        return (
+            "import sqlite3\nfrom incumbent.fencing.sqlite import Fence\n"
+            f"fence = Fence(sqlite3.connect({str(self._path)!r}, isolation_level=None), {ELECTION!r})"
+        )
 
 
-def test_an_equal_token_is_accepted(database: Path) -> None:
-    fence = Fence(connect(database), "scheduler")
-    write(fence, 5, "one")
-    write(fence, 5, "two")
-    assert notes(database) == ["one", "two"]
+class TestSqlite(LockingSuite):
+    blocked = "another writer did not end its transaction in 0.3 s; is it stopped inside"
 
-
-def test_what_the_block_did_and_the_fence_stand_or_fall_together(database: Path) -> None:
-    fence = Fence(connect(database), "scheduler")
-    with pytest.raises(ZeroDivisionError), fence.write(9) as cursor:
-        cursor.execute("insert into runs values ('half')")
-        raise ZeroDivisionError
-    assert notes(database) == []
-    assert fence.highest() == 0
-    write(fence, 3, "the fence was not raised by a write that failed")
-
-
-def test_an_empty_write_raises_the_fence(database: Path) -> None:
-    """P34: a new leader can close the door before its first write."""
-    fence = Fence(connect(database), "scheduler")
-    with fence.write(8):
-        pass
-    with pytest.raises(StaleToken):
-        write(fence, 7, "late")
-
-
-def test_the_fence_is_durable_and_shared(database: Path) -> None:
-    """P33: two connections, another process, and a restart see one fence."""
-    first, second = Fence(connect(database), "scheduler"), Fence(connect(database), "scheduler")
-    write(first, 8, "one")
-    with pytest.raises(StaleToken):
-        write(second, 7, "late")
-    script = (
-        "import sqlite3, sys\n"
-        "from incumbent.errors import StaleToken\n"
-        "from incumbent.fencing.sqlite import Fence\n"
-        "fence = Fence(sqlite3.connect(sys.argv[1], isolation_level=None), 'scheduler')\n"
-        "try:\n"
-        "    with fence.write(6): pass\n"
-        "except StaleToken as error:\n"
-        "    print(error.highest)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(database)], capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "8\n"
-    assert Fence(connect(database), "scheduler").highest() == 8
-
-
-def test_elections_have_fences_of_their_own(database: Path) -> None:
-    connection = connect(database)
-    write(Fence(connection, "a"), 9, "a")
-    write(Fence(connection, "b"), 2, "b")
-    assert notes(database) == ["a", "b"]
-
-
-def test_the_largest_token_fits(database: Path) -> None:
-    fence = Fence(connect(database), "scheduler")
-    write(fence, TOKEN_MAX, "last")
-    assert fence.highest() == TOKEN_MAX == 2**63 - 1
-    with pytest.raises(StaleToken):
-        write(fence, TOKEN_MAX - 1, "late")
+    @pytest.fixture
+    def sink(self, database: Path) -> Sink:
+        return Database(database)
 
 
 def test_a_writer_that_holds_the_database_is_waited_for_and_then_reported(database: Path) -> None:
@@ -190,43 +148,85 @@ def test_a_connection_inside_a_transaction_is_refused(database: Path) -> None:
         write(fence, 1, "never")
 
 
-def test_racing_writers_never_write_below_the_highest(database: Path) -> None:
-    """P33: check and write are one step, so the stored tokens never fall."""
-    connect(database).execute("create table seen (token integer)")
-
-    def writer(tokens: range) -> None:
-        fence = Fence(connect(database), "scheduler")
-        for token in tokens:
-            try:
-                with fence.write(token) as cursor:
-                    cursor.execute("insert into seen values (?)", (token,))
-            except StaleToken:
-                continue
-
-    threads = [threading.Thread(target=writer, args=(range(start, 60, 2),)) for start in (1, 2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    seen = [row[0] for row in connect(database).execute("select token from seen order by rowid")]
-    assert seen == sorted(seen)
-    assert seen[-1] == 59
-
-
-@pytest.mark.parametrize("token", [0, -1, 2**63, 1.0, True, "5", None])
-def test_what_is_no_token_is_refused(database: Path, token: object) -> None:
-    fence = Fence(connect(database), "scheduler")
-    with pytest.raises(InvalidInput, match="^token: "):
-        write(fence, token, "never")  # type: ignore[arg-type]
-    assert notes(database) == []
-
-
 def test_a_connection_that_begins_transactions_by_itself_is_refused(database: Path) -> None:
     with pytest.raises(InvalidInput, match="^connection: "):
         Fence(sqlite3.connect(database), "scheduler")
 
 
-@pytest.mark.parametrize("name", ["", "x" * 1025, "\ud800", "a\0b"])
-def test_a_bad_name_is_refused(database: Path, name: str) -> None:
-    with pytest.raises(InvalidInput, match="^name: "):
-        Fence(connect(database), name)
+def test_a_block_that_commits_by_itself_is_told_that_the_rest_was_not_fenced(database: Path) -> None:
+    fence = Fence(connect(database), "scheduler")
+    with pytest.raises(OutcomeUnknown, match="what it did then was not fenced"), fence.write(1) as cursor:
+        cursor.execute("commit")
+
+
+def test_a_forked_child_neither_writes_nor_ends_its_parents_write(database: Path) -> None:
+    """P75: SQLite's connections do not survive a fork."""
+    fence = Fence(connect(database), "scheduler")
+    with fence.write(5) as cursor:
+        cursor.execute("insert into runs values ('parent')")
+        assert in_a_child(lambda: fence.prime(9)) is InvalidInput
+    with fence.write(5) as cursor:
+        cursor.execute("insert into runs values ('again')")
+        assert in_a_child(lambda: fence._refuse_fork("leave a block of its parent's")) is InvalidInput
+    assert (fence.highest(), notes(database)) == (5, ["parent", "again"])
+
+
+def test_a_dropped_table_lets_nobody_through(database: Path) -> None:
+    """P33: what is not there is not taken for a fence that nobody raised."""
+    connection = connect(database)
+    fence = Fence(connection, "scheduler")
+    connection.execute("drop table incumbent_fence")
+    for act in (lambda: fence.prime(5), fence.highest):
+        with pytest.raises(EngineUnavailable, match="no such table"):
+            act()
+
+
+def test_an_old_sqlite_is_refused(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
+    with pytest.raises(Unsupported, match=r"needs SQLite 3\.35"):
+        Fence(connect(database), "scheduler")
+
+
+def test_rows_that_are_mappings_are_read_too(database: Path) -> None:
+    """P33: what a connection makes of its rows is its own business."""
+    connection = connect(database)
+    connection.row_factory = lambda cursor, row: {
+        c[0]: v for c, v in zip(cursor.description, row, strict=True)
+    }
+    fence = Fence(connection, "scheduler")
+    fence.prime(8, "a")
+    with pytest.raises(StaleToken):
+        fence.prime(7)
+    assert (fence.highest(), fence.refused()) == (8, 1)
+
+
+def test_the_check_works_inside_a_transaction_of_ones_own(database: Path) -> None:
+    """P33: it stands or falls with the caller's writes; the count of refusals too."""
+    check = Check("scheduler", paramstyle="qmark")
+    connection = sqlite3.connect(database)  # begins transactions by itself, as PEP 249 says
+    connection.execute("create table runs (note text)")
+    connection.execute(check.schema)
+    cursor = connection.cursor()
+    check.run(cursor, 8)
+    cursor.execute("insert into runs values ('taken back')")
+    connection.rollback()
+    check.run(cursor, 5)
+    cursor.execute("insert into runs values ('five')")
+    connection.commit()
+    with pytest.raises(StaleToken):
+        check.run(cursor, 4)
+    connection.rollback()
+    assert cursor.execute(check.state_text, check.state_parameters).fetchall() == [(5, "", 0)]
+    assert check.refusals.count == 1
+    assert notes(database) == ["five"]
+
+
+@pytest.mark.parametrize("table", ["", "a b", "a.b.c", "1a", "a;", "ä", "a" * 64])
+def test_a_table_that_is_no_plain_name_is_refused(table: str) -> None:
+    with pytest.raises(InvalidInput, match="^table: "):
+        Check("scheduler", table=table)
+
+
+def test_an_unknown_way_to_write_parameters_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="^paramstyle: "):
+        Check("scheduler", paramstyle="percent")  # type: ignore[arg-type]

@@ -64,5 +64,5 @@ def test_a_page_that_is_out_of_date_is_noticed(monkeypatch: pytest.MonkeyPatch, 
 def test_docstrings_name_promises() -> None:
     assert numbers("P51, P7 and P7's rule; IP4, P512") == [7, 51]
     assert numbers("P3, and P51 to P53") == [3, 51, 52, 53]
-    here = ROOT / "tests" / "fencing" / "test_sqlite.py"
+    here = ROOT / "tests" / "fencing" / "suite.py"
     assert {number for number, _ in named_in(here, ("test_",))} >= {33, 34}

@@ -7,7 +7,7 @@ its deadline it must not believe, whatever it records).
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -205,16 +205,18 @@ def _acts(leaderships: Sequence[Leadership], events: Sequence[Event]) -> list[Fi
 
 
 def _resource(leaderships: Sequence[Leadership], events: Sequence[Event]) -> list[Finding]:
-    known: Final = {leadership.token for leadership in leaderships}
+    led_with: Final = Counter(leadership.token for leadership in leaderships)
     findings: list[Finding] = []
     highest: Event | None = None
     for event in events:
-        if event.kind is Kind.REFUSED and event.token >= event.highest:
+        # An equal token is refused when it is another holder's: then two have it, which is a fault by itself, but not the resource's.
+        rightly = event.token < event.highest or (event.token == event.highest and led_with[event.token] > 1)
+        if event.kind is Kind.REFUSED and not rightly:
             what = f"token {event.token} was refused though the highest seen is {event.highest}"
             findings.append(Finding(Fault.REFUSED_WRONGLY, event.election, what, (event.line,)))
         if event.kind is not Kind.ACCEPTED:
             continue
-        if event.token not in known:
+        if event.token not in led_with:
             what = f"token {event.token} was accepted and nobody was elected with it"
             findings.append(Finding(Fault.ACCEPTED_FROM_NOBODY, event.election, what, (event.line,)))
         if highest is not None and event.token < highest.token:

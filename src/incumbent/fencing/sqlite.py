@@ -7,97 +7,105 @@ shared by every process that writes, and restored together with it.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
-from incumbent.engines.inputs import check_name
-from incumbent.errors import EngineUnavailable, InvalidInput, OutcomeUnknown, StaleToken
-from incumbent.ids import TOKEN_INCARNATION_MAX, TOKEN_NATIVE_BITS
+from incumbent.errors import EngineUnavailable, InvalidInput, OutcomeUnknown, Unsupported
+from incumbent.fencing.refusals import OnRefused
+from incumbent.fencing.sql import TABLE, Check
+from incumbent.fencing.sqlfence import SqlFence
+from incumbent.fencing.turn import Turn
 
-TOKEN_MAX: Final = (TOKEN_INCARNATION_MAX + 1 << TOKEN_NATIVE_BITS) - 1
+SQLITE_LEAST: Final = (3, 35)
+"""The first with RETURNING (2021)."""
 
 
-class Fence:
+class Fence(SqlFence[sqlite3.Cursor]):
     """The fence of one election in one database.
 
     `connection` must be in autocommit mode (``isolation_level=None``), because `write` begins and ends the transaction
     itself; how long it waits for another writer is the connection's own ``timeout``. Creates the table ``incumbent_fence``.
+    Threads may share it if the connection was opened with ``check_same_thread=False``; they write one after the other. To check
+    inside a transaction of your own: `incumbent.fencing.sql`.
 
-    Raises InvalidInput, and EngineUnavailable when the database cannot be had: another writer does not let go in time, or
-    the file is no database.
+    Raises InvalidInput; Unsupported when SQLite is older than 3.35; and EngineUnavailable when the database cannot be had: another
+    writer does not let go in time, or the file is no database.
     """
 
-    def __init__(self, connection: sqlite3.Connection, name: str) -> None:
-        check_name("name", name)
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        name: str,
+        *,
+        table: str = TABLE,
+        on_refused: OnRefused | None = None,
+    ) -> None:
+        super().__init__(Check(name, paramstyle="qmark", table=table, on_refused=on_refused))
+        if sqlite3.sqlite_version_info < SQLITE_LEAST:
+            raise Unsupported(f"the fence needs SQLite 3.35 or newer, and this is {sqlite3.sqlite_version}")
         if connection.isolation_level is not None:
             raise InvalidInput(
                 "connection", "begins transactions by itself", "open it with isolation_level=None"
             )
         self._connection = connection
-        self._name = name
+        self._pid = os.getpid()
+        self._turn = Turn(name)
+        self._wait_s = self._read("pragma busy_timeout")[0] / 1000
         with self._transaction() as cursor:
-            cursor.execute(
-                "create table if not exists incumbent_fence "
-                "(name text primary key, token integer not null, refused integer not null default 0)"
-            )
+            cursor.execute(self._check.schema)
 
-    @contextmanager
-    def write(self, token: int) -> Iterator[sqlite3.Cursor]:
-        """``with fence.write(term.token) as cursor:`` Whatever the block does is done under `token`, or not at all.
+    def _ask(self, cursor: sqlite3.Cursor, token: int, holder: str) -> Any:
+        try:
+            return self._check.ask(cursor, token, holder)
+        except sqlite3.Error as error:
+            raise EngineUnavailable(f"{self.name}: the database cannot be had: {error}") from error
 
-        An equal or higher token than any seen is accepted, and is the highest from then on; an empty block raises the fence
-        (priming). When the block raises, nothing of it stays. The block must not commit or roll back by itself.
+    def _kept(self) -> Any:
+        return self._read(self._check.state_text, self._check.state_parameters)
 
-        Raises StaleToken, InvalidInput and EngineUnavailable (the database cannot be had in time): nothing was written. And
-        OutcomeUnknown when the commit itself failed, as on a full disk.
-        """
-        _check(token)
-        with self._transaction() as cursor:
-            highest = self._highest(cursor)
-            if token >= highest:
-                if token > highest:
-                    cursor.execute(
-                        "insert into incumbent_fence (name, token) values (?, ?) "
-                        "on conflict (name) do update set token = excluded.token",
-                        (self._name, token),
-                    )
-                yield cursor
-                return
-            cursor.execute("update incumbent_fence set refused = refused + 1 where name = ?", (self._name,))
-        raise StaleToken(self._name, token, highest)
-
-    def highest(self) -> int:
-        """The highest token accepted so far; 0 before the first."""
-        return self._highest(self._connection.cursor())
-
-    def refused(self) -> int:
-        """How many writes were refused so far: each is evidence of a leader that did not know it was over."""
-        row = self._connection.execute(
-            "select refused from incumbent_fence where name = ?", (self._name,)
-        ).fetchone()
-        return int(row[0]) if row else 0
-
-    def _highest(self, cursor: sqlite3.Cursor) -> int:
-        row = cursor.execute("select token from incumbent_fence where name = ?", (self._name,)).fetchone()
-        return int(row[0]) if row else 0
+    def _read(self, statement: str, parameters: Any = ()) -> Any:
+        """The first row, or None."""
+        cursor = self._connection.cursor()
+        cursor.row_factory = None  # the caller's may make anything of a row
+        try:
+            rows = cursor.execute(statement, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise EngineUnavailable(f"{self.name}: the database cannot be had: {error}") from error
+        return rows[0] if rows else None
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Cursor]:
         """IMMEDIATE: the write lock is taken before the token is read, so no other writer comes in between."""
-        if self._connection.in_transaction:
-            raise InvalidInput("connection", "is inside a transaction already", "commit or roll back first")
-        cursor = self._connection.cursor()
-        try:
-            cursor.execute("begin immediate")
-        except sqlite3.Error as error:
-            raise EngineUnavailable(f"{self._name}: the database cannot be had: {error}") from error
-        try:
-            yield cursor
-        except BaseException:
-            self._connection.rollback()
-            raise
+        self._refuse_fork("use it")
+        with self._turn.taken(self._wait_s):
+            if self._connection.in_transaction:
+                raise InvalidInput(
+                    "connection", "is inside a transaction already", "commit or roll back first"
+                )
+            cursor = self._connection.cursor()
+            try:
+                cursor.execute("begin immediate")
+            except sqlite3.Error as error:
+                raise EngineUnavailable(
+                    f"{self.name}: the database cannot be had: {self._why(error)}"
+                ) from error
+            try:
+                yield cursor
+            except BaseException:
+                self._refuse_fork("leave a block of its parent's")
+                self._connection.rollback()
+                raise
+            self._refuse_fork("leave a block of its parent's")
+            self._commit()
+
+    def _commit(self) -> None:
+        if not self._connection.in_transaction:
+            raise OutcomeUnknown(
+                f"{self.name}: the block ended the transaction; what it did then was not fenced"
+            )
         try:
             self._connection.commit()
         except sqlite3.Error as error:
@@ -105,13 +113,19 @@ class Fence:
             busy = error.sqlite_errorcode == sqlite3.SQLITE_BUSY
             self._connection.rollback()
             if busy:
-                raise EngineUnavailable(f"{self._name}: a reader held the database: {error}") from error
-            raise OutcomeUnknown(f"{self._name}: the commit failed: {error}") from error
+                raise EngineUnavailable(f"{self.name}: a reader held the database: {error}") from error
+            raise OutcomeUnknown(f"{self.name}: the commit failed: {error}") from error
 
+    def _why(self, error: sqlite3.Error) -> str:
+        if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+            return f"{error}: another writer did not end its transaction in {self._wait_s} s; is it stopped inside?"
+        return str(error)
 
-def _check(token: int) -> None:
-    # A float or a bool would compare, and a float would lose the low bits that tell two terms apart.
-    if type(token) is not int or not 0 < token <= TOKEN_MAX:
-        raise InvalidInput(
-            "token", f"{token!r} is no fencing token", "give term.token, an integer from 1 to 2**63 - 1"
-        )
+    def _refuse_fork(self, what: str) -> None:
+        """SQLite's connections do not survive a fork: to end the transaction here would take the parent's journal away."""
+        if os.getpid() != self._pid:
+            raise InvalidInput(
+                "connection",
+                f"a forked child cannot {what}",
+                "open another in the child, or end it with os._exit",
+            )

@@ -8,6 +8,7 @@ from tests.mutants.catalogue.disks import DISKS
 from tests.mutants.catalogue.elections import ELECTIONS
 from tests.mutants.catalogue.engines import ENGINES
 from tests.mutants.catalogue.etcd import ETCD
+from tests.mutants.catalogue.fences import FENCES
 from tests.mutants.catalogue.gates import GATES
 from tests.mutants.catalogue.kubernetes import KUBERNETES
 from tests.mutants.catalogue.leaders import LEADERS
@@ -35,4 +36,5 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *GATES,
     *ETCD,
     *KUBERNETES,
+    *FENCES,
 )

@@ -1,4 +1,4 @@
-"""Faults of engines, fences, wires and recipes: of what no simulated voter has."""
+"""Faults of engines, wires and recipes: of what no simulated voter has."""
 
 from __future__ import annotations
 
@@ -15,14 +15,6 @@ LOCAL_PROCESSES: Final = "tests/engines/test_local_processes.py"
 ZOOKEEPER: Final = "tests/engines/test_zookeeper_engine.py"
 
 ENGINES: Final[tuple[Mutant, ...]] = (
-    Mutant(
-        "the fence lets everybody through",
-        "fencing/sqlite.py",
-        "if token >= highest:",
-        "if token >= 0:",
-        (suite("tests/fencing/test_sqlite.py"),),
-        promises=("P14", "P33", "P34"),
-    ),
     Mutant(
         "a claim does not look at who came before",
         "engines/cluster/members.py",
@@ -57,7 +49,7 @@ ENGINES: Final[tuple[Mutant, ...]] = (
     ),
     Mutant(
         "a network file system is as good as any",
-        DIRECTORY,
+        "runtime/mounts.py",
         "    if kind in NETWORK_FILE_SYSTEMS:",
         "    if False:",
         (suite(LOCAL_INPUT),),

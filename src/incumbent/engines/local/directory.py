@@ -11,7 +11,6 @@ readers that never wait for a writer.
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import sqlite3
 import stat
@@ -25,33 +24,12 @@ from urllib.parse import quote
 from incumbent.engines.local.holder import Holder
 from incumbent.engines.local.schema import APPLICATION_ID, FORMAT, SCHEMA
 from incumbent.errors import EngineUnavailable, InvalidInput, StorageCorrupt
+from incumbent.runtime.mounts import MOUNTINFO, refuse_network_file_system
 
 DATABASE: Final = "incumbent.db"
 WAKE: Final = "wake"
 DIRECTORY_BYTES_MAX: Final = 3072
 """So that a session's reference, which names the directory, stays below its 4 KiB."""
-
-NETWORK_FILE_SYSTEMS: Final = frozenset(
-    {
-        *(
-            "9p",
-            "afs",
-            "beegfs",
-            "ceph",
-            "cifs",
-            "coda",
-            "gfs2",
-            "glusterfs",
-            "gpfs",
-            "lustre",
-            "ncpfs",
-            "nfs",
-        ),
-        *("nfs4", "ocfs2", "orangefs", "pvfs2", "smb2", "smb3", "smbfs", "virtiofs"),
-        *("fuse.glusterfs", "fuse.s3fs", "fuse.sshfs"),
-    }
-)
-_OCTAL: Final = re.compile(r"\\([0-7]{3})")  # how mountinfo writes spaces
 
 # The highest revision that this process has seen, by directory. It outlives every engine and is never lowered: it is
 # what keeps tokens rising when somebody deletes the directory. One per process, since that is what remembers.
@@ -79,7 +57,7 @@ def first_revision(directory: Path) -> int:
     return max(floor_of(directory) + 1, time.time_ns() // 1000)
 
 
-def prepare_directory(directory: Path, *, mountinfo: Path = Path("/proc/self/mountinfo")) -> Path:
+def prepare_directory(directory: Path, *, mountinfo: Path = MOUNTINFO) -> Path:
     """Check all that can be wrong, then make the directory if it is missing. Returns its real path.
 
     Raises InvalidInput; nothing was written then.
@@ -87,7 +65,7 @@ def prepare_directory(directory: Path, *, mountinfo: Path = Path("/proc/self/mou
     if len(os.fsencode(directory)) > DIRECTORY_BYTES_MAX:
         raise InvalidInput("url", "the directory's path is too long", f"at most {DIRECTORY_BYTES_MAX} bytes")
     real = directory.resolve()
-    refuse_network_file_system(real, mountinfo)
+    refuse_network_file_system("url", real, mountinfo)
     try:
         real.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = real.stat()
@@ -103,24 +81,6 @@ def prepare_directory(directory: Path, *, mountinfo: Path = Path("/proc/self/mou
         raise InvalidInput("url", f"other users may write to {real}", f"run: chmod 700 {real}")
     refuse_foreign_database(real / DATABASE)
     return real
-
-
-def refuse_network_file_system(directory: Path, mountinfo: Path) -> None:
-    """P50: locks and shared memory of SQLite hold on one host only, and so do boot ids and pids."""
-    try:
-        text = mountinfo.read_text(errors="surrogateescape")
-    except OSError:
-        return  # no /proc: SQLite's own locks are what there is
-    kind, depth = "", -1
-    for line in text.splitlines():
-        mount, _, rest = line.partition(" - ")
-        point = Path(_OCTAL.sub(lambda octal: chr(int(octal[1], 8)), mount.split(" ")[4]))
-        if directory.is_relative_to(point) and len(point.parts) >= depth:
-            kind, depth = rest.split(" ")[0], len(point.parts)
-    if kind in NETWORK_FILE_SYSTEMS:
-        raise InvalidInput(
-            "url", f"{directory} is on a network file system ({kind})", "name a directory on a local disk"
-        )
 
 
 def refuse_foreign_database(path: Path) -> None:
