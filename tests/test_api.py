@@ -38,6 +38,7 @@ def test_the_public_names() -> None:
         "LeadershipLost",
         "OutcomeUnknown",
         "Overloaded",
+        "Preference",
         "Reason",
         "SessionGone",
         "StaleToken",
@@ -45,6 +46,7 @@ def test_the_public_names() -> None:
         "Term",
         "TermEvent",
         "Unsupported",
+        "blocking",
         "connect",
     ]
     assert len(incumbent.__all__) <= NAMES_MAX
@@ -62,19 +64,54 @@ def test_every_public_name_is_there_and_listed() -> None:
     ("owner", "names"),
     [
         (incumbent.Cluster, ["election", "engine", "guarantees"]),
-        (incumbent.Election, ["campaign", "leader", "observe", "resign", "run"]),
+        (
+            incumbent.Election,
+            [
+                "campaign",
+                "candidates",
+                "handover",
+                "leader",
+                "observe",
+                "operations",
+                "proclaim",
+                "resign",
+                "resign_here",
+                "run",
+                "try_campaign",
+            ],
+        ),
+        (incumbent.blocking.Cluster, ["election", "guarantees"]),
+        (
+            incumbent.blocking.Election,
+            [
+                "campaign",
+                "candidates",
+                "handover",
+                "leader",
+                "observe",
+                "proclaim",
+                "resign",
+                "run",
+                "try_campaign",
+            ],
+        ),
         (
             incumbent.Term,
             [
+                "beat",
                 "candidate",
                 "check",
                 "claimed",
                 "election",
+                "guard",
+                "handover_requested",
+                "in_this_thread",
                 "is_valid",
                 "reason",
                 "remaining",
                 "state",
                 "token",
+                "wait_handover",
             ],
         ),
     ],
@@ -127,7 +164,11 @@ def _types(cluster: incumbent.Cluster) -> None:
         assert_type(election, incumbent.Election)
         async with election.campaign(b"") as term:
             assert_type(term, incumbent.Term)
+        async with election.try_campaign(1.0) as tried:
+            assert_type(tried, incumbent.Term | None)
         assert_type(await election.run(work), int)
+        with term.guard(min_remaining=1.0) as token:
+            assert_type(token, int)
         assert_type(await election.resign(), bool)
         assert_type(election.observe(), AsyncGenerator[incumbent.Leader | Unknown | None, None])
         sighting = await election.leader()

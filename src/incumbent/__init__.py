@@ -25,9 +25,11 @@ from incumbent.errors import (
 )
 
 if TYPE_CHECKING:
+    from incumbent import blocking
     from incumbent.leadership.connect import Cluster, connect
     from incumbent.leadership.election import Election
     from incumbent.leadership.events import EventKind, TermEvent
+    from incumbent.leadership.preference import Preference
     from incumbent.leadership.roll import UNKNOWN, Leader
     from incumbent.leadership.tenure import Reason, State
     from incumbent.leadership.term import Term
@@ -45,6 +47,7 @@ __all__ = [
     "LeadershipLost",
     "OutcomeUnknown",
     "Overloaded",
+    "Preference",
     "Reason",
     "SessionGone",
     "StaleToken",
@@ -52,6 +55,7 @@ __all__ = [
     "Term",
     "TermEvent",
     "Unsupported",
+    "blocking",
     "connect",
 ]
 
@@ -63,6 +67,7 @@ _HOMES = {
     "Election": "election",
     "EventKind": "events",
     "Leader": "roll",
+    "Preference": "preference",
     "Reason": "tenure",
     "State": "tenure",
     "Term": "term",
@@ -74,10 +79,12 @@ _HOMES = {
 if not TYPE_CHECKING:  # or type checkers would take every misspelt name for a known one
 
     def __getattr__(name: str) -> Any:
-        if name not in _HOMES:
+        if name not in _HOMES and name != "blocking":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
+        if name == "blocking":
+            return import_module("incumbent.blocking")
         # Stored under its name: this happens once, and `connect` stays the function that it is.
         value = globals()[name] = getattr(import_module(f"incumbent.leadership.{_HOMES[name]}"), name)
         return value

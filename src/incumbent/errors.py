@@ -20,6 +20,7 @@
     │   ├── StorageCorrupt          a bad record with good ones behind it: the node must not vote
     │   └── StateDiverged           a node's state is not that of the majority, or there is no majority
     ├── LeadershipLost          the term is over; `reason` says why
+    ├── LeaseTooShort           still leading, but not for as long as the guarded section needs: nothing was done
     ├── StaleToken              a resource refused a write: it has seen a higher token, or the same of another
     ├── OutcomeUnknown          done or not done, nobody here can tell: never treat it as failed
     └── InvariantViolated       a bug in incumbent: absent is better than wrong
@@ -121,6 +122,16 @@ class LeadershipLost(IncumbentError):
         super().__init__(f"leadership lost: {reason}" + (f" ({detail})" if detail else ""))
         self.reason = reason
         self.detail = detail
+
+
+class LeaseTooShort(IncumbentError):
+    """This process leads, but less of its lease is left than `term.guard(min_remaining=…)` asked for. The section was not
+    entered; after the next confirmed renewal it can be. Both fields in seconds."""
+
+    def __init__(self, remaining: float, min_remaining: float) -> None:
+        super().__init__(f"{remaining:.3f} s of leadership are left, {min_remaining:.3f} s are needed")
+        self.remaining = remaining
+        self.min_remaining = min_remaining
 
 
 class StaleToken(IncumbentError):

@@ -25,7 +25,7 @@ from incumbent.engines.api import (
     Waiting,
 )
 from incumbent.errors import InvalidInput, MemberGone, NotFirst, SessionGone, VersionConflict
-from tests.engines.stranger import GUARANTEES, StrangerEngine, StrangerStore, _Group, _Member, _Session
+from tests.engines.stranger import GUARANTEES, NS, StrangerEngine, StrangerStore, _Group, _Member, _Session
 
 Store = type[StrangerStore]
 Engine = type[StrangerEngine]
@@ -122,6 +122,36 @@ class NeverExpires(StrangerStore):
 class IgnoresDelay(StrangerStore):
     def open_session(self, ttl: float, request_id: str, release_delay: float) -> Session:
         return super().open_session(ttl, request_id, 0.0)
+
+
+@breaks("check_the_holders_ttl_decides")
+class TheShortestTtlDecides(StrangerStore):
+    def expire(self) -> None:
+        shortest = min((s.ttl for s in self.sessions.values()), default=0.0)
+        now = self.now_ns()
+        for session in list(self.sessions.values()):
+            if now >= session.renewed_ns + round((min(session.ttl, shortest) + session.release_delay) * NS):
+                self._end(session)
+
+
+@breaks("check_a_newcomer_ends_nobody_early")
+class JudgesByAge(StrangerStore):
+    """Who joins ends every session that was opened more than two of its TTLs ago."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.opened_ns: dict[Ref, int] = {}
+
+    def open_session(self, ttl: float, request_id: str, release_delay: float) -> Session:
+        session = super().open_session(ttl, request_id, release_delay)
+        self.opened_ns.setdefault(session.ref, self.now_ns())
+        return session
+
+    def join(self, ref: Ref, name: str, value: bytes) -> Member:
+        for session in list(self.sessions.values()):
+            if self.now_ns() - self.opened_ns[session.ref] > 2 * session.ttl * NS:
+                self._end(session)
+        return super().join(ref, name, value)
 
 
 @breaks("check_a_session_that_is_over_stays_over")

@@ -35,12 +35,15 @@ class Lab:
         self, engine: StrangerEngine | None = None, *, ttl: float = TTL_S, ppm: int = 0
     ) -> AbstractAsyncContextManager[Cluster]:
         clock, deadlines = self.sim.host(ppm=ppm, offset_ns=self.sim.rng.randrange(10**12))
-        world = World(clock, deadlines, Random(self.sim.rng.random()))
+        world = World(clock, deadlines, Random(self.sim.rng.random()), wall_ms=self.wall_ms)
         return connect(engine=engine or self.engine(), ttl=ttl, world=world)
 
     def members(self, election: str = "e") -> list[str]:
         group = self.store.groups.get(election)
-        return [] if group is None else [m.value.decode() for m in group.members]
+        return [] if group is None else [m.value.partition(b"\0")[0].decode() for m in group.members]
+
+    def wall_ms(self) -> int:
+        return self.sim.clock.now_ns() // 1_000_000
 
     def kinds(self, *, candidate: str | None = None) -> list[EventKind]:
         return [e.kind for e in self.events if candidate in (None, e.candidate)]

@@ -225,6 +225,37 @@ def test_a_claim_that_waited_for_a_fresh_lease_is_made_again() -> None:
     simulate(story)
 
 
+def test_a_candidate_that_is_too_slow_to_begin_stands_back() -> None:
+    """Its renewals always take longer than TTL/3, so it may never lead; first as it is, it lets the others pass."""
+
+    async def story(sim: Simulation) -> None:
+        lab = Lab(sim)
+        slow = lab.engine()
+        terms: list[Term] = []
+
+        async def late(method: str) -> None:
+            if method == "renew":
+                await asyncio.sleep(0.4 * TTL_S)
+
+        slow.on_reply = late
+        async with lab.connect(slow) as one, lab.connect() as two:
+            # Until the claim is answered, the opening that counts as a renewal is not fresh any more.
+            slow.fail_next("claim", OutcomeUnknown("slow"), after_effect=True, times=12)
+            hindered = asyncio.create_task(lead_until_lost(one.election("e", candidate="a").campaign(), []))
+            await until(lambda: lab.members() == ["a"])
+            other = asyncio.create_task(lead_until_lost(two.election("e", candidate="b").campaign(), terms))
+            await until(lambda: lab.members() == ["a", "b"])
+            await until(lambda: terms, within_s=4 * TTL_S)
+            assert lab.members()[0] == "b"
+            assert terms[0].is_valid
+            for task in (hindered, other):
+                task.cancel()
+            await asyncio.wait({hindered, other})
+            slow.on_reply = None
+
+    simulate(story)
+
+
 # --- P4: cancelled anywhere -------------------------------------------------------------------------------------------
 
 

@@ -50,6 +50,28 @@ async def lose_by(sim: Simulation, lab: Lab, engine: StrangerEngine, act: Callab
 # --- by the engine's word ---------------------------------------------------------------------------------------------
 
 
+def test_a_renewal_that_is_refused_ends_the_term_without_any_other_word() -> None:
+    """P18."""
+
+    async def story(sim: Simulation) -> None:
+        lab = Lab(sim)
+        engine = lab.engine()
+        terms: list[Term] = []
+        async with lab.connect(engine) as cluster:
+            task = asyncio.create_task(lead_until_lost(cluster.election("e").campaign(), terms))
+            await until(lambda: terms)
+            cut(engine, "claim", "roster")
+            (session,) = lab.store.sessions
+            lab.store.end_session(session)
+            ended_s = lab.now_s
+            with pytest.raises(LeadershipLost, match="session_gone"):
+                await task
+            assert lab.now_s - ended_s <= TTL_S / 3 + 0.01
+            mend(engine)
+
+    simulate(story)
+
+
 def test_an_ended_session_ends_its_terms_at_once() -> None:
     """P18: the engine's word is final; every term on the session ends within one renewal interval, not at the deadline."""
 

@@ -10,7 +10,8 @@ import pytest
 from incumbent.engines.api import Entry, Roster
 from incumbent.errors import EngineUnavailable
 from incumbent.leadership.connect import Cluster
-from incumbent.leadership.roll import UNKNOWN, Leader, Sighting, leader_of, member_value
+from incumbent.leadership.roll import UNKNOWN, Leader, Sighting, leader_of
+from incumbent.leadership.standing import member_value
 from incumbent.leadership.term import Term
 from incumbent.sim.loop import Simulation, simulate
 from tests.leadership.lab import TTL_S, Lab, cut, lead_until_lost, mend, until

@@ -249,17 +249,72 @@ def test_jeopardy_comes_before_the_end_and_a_renewal_lifts_it() -> None:
     assert (tenure.renewed(overdue_ns), tenure.state) == (True, State.HELD)
 
 
+# --- force ------------------------------------------------------------------------------------------------------------
+
+
+@given(
+    ttl_ms=st.integers(50, 3_600_000),
+    grace=st.floats(0, 0.25),
+    lag=st.floats(0, 0.15),
+    ended=st.floats(0, 1),
+    reason=st.sampled_from(Reason),
+)
+def test_force_is_inside_the_lease_and_after_the_grace(
+    ttl_ms: int, grace: float, lag: float, ended: float, reason: Reason
+) -> None:
+    """P27, P39: whenever and for whatever the term ended. After an end of our own will only the end of the lease counts,
+    and a renewal moves that."""
+    ttl_ns = ttl_ms * 1_000_000
+    lease = new_lease(0, ttl_ns, int(lag * ttl_ns))
+    grace_ns = int(grace * ttl_ns)
+    tenure = Tenure(lease, grace_ns=grace_ns)
+    tenure.joined()
+    tenure.elected(0, 0)
+    assert tenure.deadline_ns == tenure.lasts_ns > ttl_ns // 2
+    assert tenure.force_ns() == tenure.deadline_ns + grace_ns < lease.deadline_ns
+    ended_ns = int(ended * ttl_ns)
+    tenure.end(reason, ended_ns)
+    forced_ns = tenure.force_ns()
+    assert forced_ns <= lease.deadline_ns - tenure.act_ns
+    if not tenure.leads and tenure.reason not in RELEASED and ended_ns <= tenure.deadline_ns:
+        assert forced_ns == ended_ns + grace_ns
+    renew(lease, ttl_ns // 3)
+    moved_ns = tenure.force_ns() - forced_ns
+    assert moved_ns == ttl_ns // 3 if tenure.reason in RELEASED else moved_ns >= 0
+
+
+def test_without_force_a_term_has_all_of_its_lease() -> None:
+    lease = new_lease()
+    assert new_term(lease).deadline_ns == lease.deadline_ns
+
+
 # --- reasons ----------------------------------------------------------------------------------------------------------
 
 
 def test_why_a_deadline_passed() -> None:
     """P20: tried and not confirmed, never even tried, or noticed so late that nothing ran."""
     late_ns = TTL_NS // 10
-    assert new_lease().why_over(new_lease().deadline_ns) is Reason.LOOP_STALL
+    assert new_lease().why_over(new_lease().deadline_ns, new_lease().deadline_ns) is Reason.LOOP_STALL
     tried = new_lease()
     tried.renewal_failed(tried.renewal_sent(2 * NS_PER_S), 3 * NS_PER_S)
-    assert tried.why_over(tried.deadline_ns + late_ns) is Reason.RENEW_TIMEOUT
-    assert tried.why_over(tried.deadline_ns + late_ns + 1) is Reason.EXPIRED
+    assert tried.why_over(tried.deadline_ns + late_ns, tried.deadline_ns) is Reason.RENEW_TIMEOUT
+    assert tried.why_over(tried.deadline_ns + late_ns + 1, tried.deadline_ns) is Reason.EXPIRED
+
+
+def test_a_loop_that_owes_a_sign_of_life_is_to_blame() -> None:
+    """P20: also when a renewal is on its way; not when it answered, and not when it was asked just now."""
+    for answers, asked_early_ns, reason in (
+        (False, TTL_NS // 3, Reason.LOOP_STALL),
+        (False, TTL_NS // 100, Reason.RENEW_TIMEOUT),
+        (True, TTL_NS // 3, Reason.RENEW_TIMEOUT),
+    ):
+        lease = new_lease()
+        lease.renewal_sent(2 * NS_PER_S)
+        assert lease.loop_asked(lease.deadline_ns - asked_early_ns)
+        assert not lease.loop_asked(lease.deadline_ns - asked_early_ns + 1), "it still owes the first answer"
+        if answers:
+            lease.loop_answered()
+        assert lease.why_over(lease.deadline_ns, lease.deadline_ns) is reason
 
 
 def test_the_first_reason_stays() -> None:

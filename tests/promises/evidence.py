@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,6 +55,13 @@ PLACES: Final[tuple[tuple[str, str], ...]] = (
     ("tests/test_ids.py", "every engine"),
 )
 """What the tests below a path are about."""
+LED_ON: Final = ("local", "cluster")
+"""The engines on which the stories of leadership are run."""
+ON_EACH: Final[Mapping[str, tuple[str, ...]]] = {
+    "tests/engines/leadership_stories.py": LED_ON,
+    "tests/leadership/test_verbs_on_engines.py": LED_ON,
+}
+"""Stories that are run on several engines, by the file that tells them."""
 
 
 class Proof(NamedTuple):
@@ -65,6 +73,7 @@ class Proof(NamedTuple):
 class Evidence:
     tests: list[Proof] = field(default_factory=list)
     engines: set[str] = field(default_factory=set)
+    on: Counter[str] = field(default_factory=Counter)  # tests, by what they are about
     faults: list[str] = field(default_factory=list)  # by name
 
 
@@ -74,11 +83,14 @@ def gather() -> dict[int, Evidence]:
     for promise, test in (*_tests(), *_stories()):
         evidence = found.setdefault(promise, Evidence())
         evidence.tests.append(test)
-        evidence.engines.add(_place(test.file))
+        places = ON_EACH.get(test.file) or (_place(test.file),)
+        evidence.engines.update(places)
+        evidence.on.update(places)
     for promise, check in _checks():
         evidence = found.setdefault(promise, Evidence())
         evidence.tests.append(check)
         evidence.engines |= set(ENGINES)
+        evidence.on.update(list(ENGINES))
         evidence.faults.append(f"an engine that breaks `{check.name}`: {_broken(check.name)}")
     for mutant in MUTANTS:
         for name in mutant.promises:

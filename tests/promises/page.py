@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import Final
 
-from tests.promises.evidence import ROOT, Evidence, Proof
-from tests.promises.statements import AREAS, PROMISES, Promise, Standing
+from tests.promises.evidence import LED_ON, ROOT, Evidence, Proof
+from tests.promises.statements import AREAS, ELSEWHERE, ENGINE_BY_ENGINE, PROMISES, Promise, Standing
 
 PAGE: Final = ROOT / "docs" / "reference" / "promises.md"
 HEAD: Final = """\
@@ -39,11 +39,24 @@ def render(found: Mapping[int, Evidence]) -> str:
             "|-|-|-|-|-|-|",
         ]
         lines += [_row(promise, found.get(promise.number, Evidence())) for promise in promises]
-    lines += ["", "## Which tests, which faults"]
+    lines += ["", *_engine_by_engine(found), "", "## Which tests, which faults"]
     for promise in PROMISES:
         if promise.number in found:
             lines += ["", *_details(promise, found[promise.number])]
     return "\n".join(lines) + "\n"
+
+
+def _engine_by_engine(found: Mapping[int, Evidence]) -> Iterator[str]:
+    yield "## Leadership, engine by engine"
+    yield ""
+    yield "How many tests there are on each engine, and how many above all of them."
+    yield ""
+    yield f"| | {' | '.join(LED_ON)} | above every engine |"
+    yield "|-|" + "-|" * (len(LED_ON) + 1)
+    for number in ENGINE_BY_ENGINE:
+        on = found.get(number, Evidence()).on
+        cells = [str(on[engine] or ELSEWHERE.get(number, "")) for engine in LED_ON]
+        yield f"| P{number} | {' | '.join(cells)} | {on['every engine'] or ''} |"
 
 
 def _row(promise: Promise, evidence: Evidence) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+
 import pytest
 
 from tests.promises import __main__ as command
-from tests.promises.evidence import ENGINES, ROOT, Evidence, Proof, gather, named_in, numbers
+from tests.promises.evidence import ENGINES, LED_ON, ROOT, Evidence, Proof, gather, named_in, numbers
 from tests.promises.page import PAGE, render
-from tests.promises.statements import PROMISES, Promise, Standing
+from tests.promises.statements import ELSEWHERE, ENGINE_BY_ENGINE, PROMISES, Promise, Standing
 
 TEST = Proof("tests/test_ids.py", "test_something")
 
@@ -23,6 +26,34 @@ def test_the_page_is_up_to_date(found: dict[int, Evidence]) -> None:
 
 def test_no_promise_claims_more_or_less_than_there_is(found: dict[int, Evidence]) -> None:
     assert command.complaints(found) == []
+
+
+def empty_cells(found: Mapping[int, Evidence]) -> list[str]:
+    """Promises of leadership that have neither a test on an engine nor a reason; and reasons that nobody needs."""
+    empty = [
+        f"P{number} on {engine}"
+        for number in ENGINE_BY_ENGINE
+        for engine in LED_ON
+        if number not in ELSEWHERE and not found.get(number, Evidence()).on[engine]
+    ]
+    idle = [f"P{n} has tests on every engine" for n in ELSEWHERE if all(found[n].on[e] for e in LED_ON)]
+    return empty + idle
+
+
+def test_leadership_has_a_test_or_a_reason_on_every_engine(found: dict[int, Evidence]) -> None:
+    assert empty_cells(found) == []
+
+
+def test_a_missing_test_is_noticed(found: dict[int, Evidence]) -> None:
+    assert "P24 on cluster" in empty_cells({**found, 24: Evidence(on=Counter(local=1))})
+    assert "P23 has tests on every engine" in empty_cells(
+        {**found, 23: Evidence(on=Counter(local=1, cluster=1))}
+    )
+
+
+def test_the_stories_of_leadership_are_run_on_every_engine() -> None:
+    driver = (ROOT / "tests" / "engines" / "test_leadership.py").read_text()
+    assert driver.count('@pytest.mark.parametrize("story", STORIES') == len(LED_ON)
 
 
 def test_every_promise_is_stated_once() -> None:

@@ -9,6 +9,7 @@ from importlib.metadata import version
 
 from incumbent.cli.cluster import add_arguments as add_cluster
 from incumbent.cli.doctor import add_doctor_arguments, add_engine_arguments
+from incumbent.cli.elections import add_commands as add_elections
 from incumbent.cli.serve import add_arguments as add_serve
 from incumbent.errors import IncumbentError
 from incumbent.sim.options import add_arguments as add_simulation
@@ -69,6 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
     engine = commands.add_parser("engine", help="what an operator does to an engine that is not ours")
     add_engine_arguments(engine)
     engine.set_defaults(run=_engine)
+    add_elections(commands)
 
     simulate = commands.add_parser(
         "simulate", help="run the consensus core through seeded faults in simulated time"

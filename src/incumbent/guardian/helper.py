@@ -47,7 +47,7 @@ class Helper:
     async def start(cls, hello: Hello) -> Helper:
         """Start one and wait until it holds a pidfd on this process. Raises Unsupported."""
         try:
-            helper = cls(_spawn())
+            helper = cls(spawn_module("incumbent.guardian"))
         except OSError as error:
             raise Unsupported(
                 f"no guardian process could be started: {error}; the TTL alone protects"
@@ -130,14 +130,15 @@ class Helper:
                 raise ProtocolViolation(f"a guardian begins with {reply!r}")
 
 
-def _spawn() -> subprocess.Popen[bytes]:
+def spawn_module(module: str, *arguments: str) -> subprocess.Popen[bytes]:
+    """Run a module of ours in a process of its own, talked to by pipes. Raises OSError, Unsupported."""
     if not sys.executable or getattr(sys, "frozen", False):
-        raise Unsupported("there is no Python to run the guardian with; the TTL alone protects")
+        raise Unsupported("there is no Python to run another process with; the TTL alone protects")
     # Nothing of the guarded process stays behind with it: no descriptor, no directory, no terminal, no process group.
     # It finds its modules where this process found them, also when it was not installed.
     paths = [str(Path(path).absolute()) for path in sys.path if path]
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "incumbent.guardian"],
+        [sys.executable, "-P", "-m", module, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -1,12 +1,9 @@
-"""One candidacy from joining to having left: waiting, leading, ending the body, leaving. Written once for all engines.
+"""One candidacy from beginning to having left, as a block: waiting, leading, ending the body, leaving.
 
 The life of a campaign, and what may go wrong at each step:
 
     place      one candidacy of this cluster object per election at a time (P6, P25)
-    session    live, or opened now
-    join       idempotent; a reply that was lost is asked for again (P3); a join that may have happened is undone (P2)
-    wait       claim → Waiting(cursor) → watch → claim again, until the engine proves that we are first
-    fresh      the lease is younger than TTL/3, so the claim and the session are both alive (P1, DESIGN §4.8)
+    queue      session, join, wait, fresh: see `candidacy`
     body       the caller's block; cancelled when the term ends first
     leave      only after the body has ended (P39); repeated until the engine knows, or the session is over
 
@@ -17,58 +14,30 @@ from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import dataclass, field
+from contextlib import suppress
 from enum import Enum, auto
 from types import TracebackType
 from typing import Final
-from weakref import WeakValueDictionary
 
-from incumbent.engines.api import Claimed, Engine, Member
-from incumbent.errors import (
-    EngineUnavailable,
-    IncarnationChanged,
-    LeadershipLost,
-    MemberGone,
-    SessionGone,
-    invariant,
-)
+from incumbent.errors import EngineUnavailable, LeadershipLost, invariant
+from incumbent.leadership.body import Body, BodyDied
+from incumbent.leadership.candidacy import Candidacy
+from incumbent.leadership.duties import Duties
+from incumbent.leadership.escalation import Escalation, Leash
 from incumbent.leadership.events import EventKind, Listener, TermEvent
-from incumbent.leadership.keeper import Keeper, Sessions
-from incumbent.leadership.roll import member_value
-from incumbent.leadership.tenure import RELEASED, Reason, State, Tenure
-from incumbent.leadership.term import Seat, Term
-from incumbent.leadership.watch import Watch
-from incumbent.leadership.world import Backoff, Tasks, World, log, until_answered
+from incumbent.leadership.keeper import Keeper
+from incumbent.leadership.office import Office
+from incumbent.leadership.outcome import Done, Handover
+from incumbent.leadership.overseer import Overseer
+from incumbent.leadership.oversight import OnStuck, Oversight
+from incumbent.leadership.preference import Preference
+from incumbent.leadership.probe import Probe
+from incumbent.leadership.tenure import NS_PER_S, RELEASED, Reason, State
+from incumbent.leadership.term import Notice, Seat, Term
+from incumbent.leadership.world import Backoff, log
 
 LEAVE_WAIT_PARTS: Final = 3
 """A clean end waits up to TTL/3 for the engine to know; after that, leaving goes on in the background."""
-LOOK_AGAIN_S_MIN: Final = 0.05
-"""A leader asks at most this often whether it is still first, however often its group changes."""
-
-
-@dataclass
-class Office:
-    """What all elections of one cluster object share."""
-
-    engine: Engine
-    world: World
-    sessions: Sessions
-    tasks: Tasks
-    ttl: float
-    closed: bool = False
-    campaigns: set[Campaign] = field(default_factory=set)
-    places: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
-
-    def place(self, election: str) -> asyncio.Lock:
-        """Held by the one candidacy of this cluster object in that election."""
-        place = self.places.get(election)
-        if place is None:
-            place = self.places[election] = asyncio.Lock()
-        return place
-
-    def check_open(self) -> None:
-        if self.closed:
-            raise EngineUnavailable("this cluster object is closed")
 
 
 class Phase(Enum):
@@ -92,15 +61,18 @@ class Campaign:
         election: str,
         candidate: str,
         value: bytes,
+        preference: Preference,
         release_delay: float,
         listener: Listener | None,
+        oversight: Oversight,
+        probe: Probe | None,
     ) -> None:
         self.election = election
         self.candidate = candidate
         self._office = office
-        self._value = value
-        self._release_delay = release_delay
         self._listener = listener
+        self._oversight = oversight
+        self._probe = probe
         self._loop = asyncio.get_running_loop()
         self._pid = os.getpid()
         self._place = office.place(election)
@@ -108,13 +80,24 @@ class Campaign:
         self._task: asyncio.Task[object] | None = None
         self._cancelling_before = 0
         self._cancel_sent = False
-        self._keeper: Keeper | None = None
-        self._joining: asyncio.Task[Member] | None = None
-        self._watch: Watch | None = None
+        self._candidacy = Candidacy(
+            office,
+            self,
+            election=election,
+            candidate=candidate,
+            value=value,
+            preference=preference,
+            release_delay=release_delay,
+            grace_ns=None if oversight.on_stuck is None else round(oversight.grace * NS_PER_S),
+        )
         self._seat: Seat | None = None
+        self._notice = Notice()
+        self._duties: Duties | None = None
         self._token = 0
         self._end_told = False
-        self._overseer: asyncio.Task[None] | None = None
+        self._body: Body | None = None
+        self._escalation: Escalation | None = None
+        self._overseer: Overseer | None = None
         self._leaving: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
         self._gone = asyncio.Event()
@@ -130,9 +113,10 @@ class Campaign:
         self._phase = Phase.ENTERING
         self._office.campaigns.add(self)
         try:
+            leash = await self._office.leash() if self._oversight.on_stuck is OnStuck.KILL else None
             await self._place.acquire()
             try:
-                term = await self._win()
+                term = await self._win(leash)
             except BaseException:
                 # Not awaited: whoever was cancelled does not wait for the engine. The place is kept until it is done.
                 self._end_phase()
@@ -146,6 +130,7 @@ class Campaign:
                 raise EngineUnavailable("this cluster object was closed") from error
             raise
         self._phase = Phase.BODY
+        self._task.add_done_callback(self._on_task_done)
         return term
 
     async def __aexit__(
@@ -154,21 +139,37 @@ class Campaign:
         self._end_phase()
         if os.getpid() != self._pid:
             return  # a forked child: the term, the member and the session are the parent's
+        self._on_body_ended()
         seat = self._seat
         assert seat is not None
-        seat.end(Reason.BODY_ENDED)  # nothing, when it was over before
+        # A body that was told to make room, and did, has handed over. Nothing, when it was over before.
+        ended = Reason.HANDED_OVER if self._notice.given.is_set() else Reason.BODY_ENDED
+        ended_here = seat.end(Reason.BODY_DIED if isinstance(exc, BodyDied) else ended)
         self._tell_end()
         nobody_else_raised = self._took_back_cancel(exc) or exc is None
         leaving = self._start_leaving()
         # After a loss the engine may not be there, and nobody gains by waiting for it.
         if seat.ended_for in RELEASED:
             await asyncio.wait({leaving}, timeout=self._office.ttl / LEAVE_WAIT_PARTS)
-        if nobody_else_raised and seat.ended_for is not Reason.BODY_ENDED:
+        if nobody_else_raised and not ended_here:
             raise LeadershipLost(seat.ended_for) from exc
+
+    @property
+    def state(self) -> State:
+        """OUT or WAITING until elected, then the term's."""
+        if self._seat is not None:
+            return self._seat.state
+        tenure = self._candidacy.tenure
+        return State.OUT if tenure is None else tenure.state
 
     @property
     def leads(self) -> bool:
         return self._seat is not None and self._seat.remaining_ns() > 0
+
+    @property
+    def in_this_thread(self) -> bool:
+        """Whether the body runs in the thread that asks, and said so."""
+        return self._body is not None and self._body.running and self._body.in_this_thread()
 
     @property
     def body_runs(self) -> bool:
@@ -176,11 +177,15 @@ class Campaign:
 
     @property
     def keeper(self) -> Keeper | None:
-        return self._keeper
+        return self._candidacy.keeper
 
     @property
     def ended_for(self) -> Reason | None:
         return None if self._seat is None else self._seat.reason
+
+    @property
+    def ended_ns(self) -> int | None:
+        return None if self._seat is None else self._seat.ended_ns
 
     def end(self, reason: Reason) -> bool:
         """End the term, if there is one, or the wait for it when the cluster is closed. True: a term ended by this."""
@@ -206,6 +211,26 @@ class Campaign:
         if self._task is not asyncio.current_task():
             await self._gone.wait()
 
+    def _on_body_ended(self) -> None:
+        if self._task is not None:
+            self._task.remove_done_callback(self._on_task_done)
+        if self._escalation is not None:
+            self._escalation.body_ended()
+        if self._body is not None:
+            self._body.end()
+
+    def _on_task_done(self, _: asyncio.Task[object]) -> None:
+        """The body's task is gone and never left the block: it works no more, so its member need not stay."""
+        if self._phase is not Phase.BODY or os.getpid() != self._pid:
+            return
+        assert self._seat is not None
+        log.error("%s: the task that entered the campaign ended without leaving it", self.election)
+        self._end_phase()
+        self._on_body_ended()
+        self._seat.end(Reason.BODY_DIED)
+        self._tell_end()
+        self._start_leaving()
+
     def _end_phase(self) -> None:
         self._phase = Phase.ENDED
         self._ended.set()
@@ -227,112 +252,92 @@ class Campaign:
         ours_alone = self._task.uncancel() <= self._cancelling_before
         return ours_alone and isinstance(error, asyncio.CancelledError)
 
-    # --- winning --------------------------------------------------------------------------------------------------
-
-    async def _win(self) -> Term:
-        """Stand until elected. A candidacy whose session or member is gone is given up, and another one begun (P1)."""
-        backoff = Backoff(self._office.world.rng)
-        while True:
-            self._keeper = await self._office.sessions.live(self._release_delay)
-            try:
-                return await self._stand(self._keeper)
-            except SessionGone:
-                self._keeper.end(Reason.SESSION_GONE)
-            except IncarnationChanged:
-                self._keeper.end(Reason.ENGINE_RESET)
-            except MemberGone:
-                log.warning("%s: removed from the queue; joining again behind", self.election)
-            await self._leave(self._keeper)
-            await backoff.pause()
-
-    async def _stand(self, keeper: Keeper) -> Term:
-        keeper.check()
-        keeper.attach(self)
-        tenure = Tenure(keeper.lease)
-        member = await self._join(keeper)
-        tenure.joined()
-        while True:
-            await keeper.wait_fresh()
-            claimed, asked_ns = await self._wait_until_first(keeper, member)
-            now_ns = self._office.world.clock.now_ns()
-            if keeper.over is None and keeper.lease.may_start(asked_ns, now_ns):
-                break  # else the claim may be stale by the time the lease is fresh: ask again
-        # No await from here on: what was true of the claim and the lease is still true when the term begins.
-        tenure.elected(asked_ns, now_ns)
-        self._token = claimed.token
-        self._seat = Seat(tenure, self._office.world.clock, self._on_over)
-        self._tell(EventKind.ELECTED, now_ns)
-        self._overseer = self._office.tasks.spawn(
-            self._oversee(claimed), f"incumbent-oversee-{self.election}"
-        )
-        return Term(self._seat, election=self.election, candidate=self.candidate, claimed=claimed)
-
-    async def _join(self, keeper: Keeper) -> Member:
-        request_id = self._office.world.rng.randbytes(16).hex()
-        engine, value = self._office.engine, member_value(self.candidate, self._value)
-
-        async def ask() -> Member:
-            return await engine.join(keeper.session, self.election, request_id, value)
-
-        # Shielded: a join that was sent must run to its end, or nobody knows what to leave.
-        self._joining = self._office.tasks.spawn(
-            until_answered(ask, self._office.world.rng), f"incumbent-join-{self.election}"
-        )
-        return await asyncio.shield(self._joining)
-
-    async def _wait_until_first(self, keeper: Keeper, member: Member) -> tuple[Claimed, int]:
-        """Claim, and when others are in front, again whenever the group may have changed. Returns also the time at
-        which the claim that succeeded was asked for."""
-        engine, rng = self._office.engine, self._office.world.rng
-        backoff = Backoff(rng)
-        behind: str | None = None  # whom the watch is about
-        try:
-            while True:
-                keeper.check()
-                asked_ns = self._office.world.clock.now_ns()
-                answer = await until_answered(lambda: engine.claim(member), rng)
-                if isinstance(answer, Claimed):
-                    return answer, asked_ns
-                if answer.behind != behind:
-                    self._close_watch()
-                    behind = answer.behind
-                self._watch = await renewed_watch(
-                    self._watch, self._office, self.election, answer.cursor, backoff
-                )
-                keeper.check()  # what ended it did not know yet whom to wake
-                await self._watch.wait(answer.retry_after)
-        finally:
-            self._close_watch()
-
     # --- leading --------------------------------------------------------------------------------------------------
 
-    async def _oversee(self, claimed: Claimed) -> None:
-        """While the term holds: is our member still there, and still first? The engine's word ends it at once (P18);
-        no word changes nothing."""
-        engine, rng = self._office.engine, self._office.world.rng
-        backoff = Backoff(rng)
-        while self.leads:
-            try:
-                if self._watch is None or self._watch.lost:
-                    roster = await until_answered(lambda: engine.roster(self.election), rng)
-                    self._watch = await renewed_watch(
-                        self._watch, self._office, self.election, roster.cursor, backoff
-                    )
-                if await until_answered(lambda: engine.claim(claimed.member), rng) != claimed:
-                    self.end(Reason.SUPERSEDED)
-                    return
-                await asyncio.sleep(LOOK_AGAIN_S_MIN)
-                await self._watch.wait()
-            except (MemberGone, SessionGone):  # of the session the renewals know more
-                self.end(Reason.EVICTED)
-            except IncarnationChanged:
-                self.end(Reason.ENGINE_RESET)
-            except Exception:
-                log.exception("%s: asking whether we still lead failed in an unknown way", self.election)
-                await backoff.pause()
+    async def _win(self, leash: Leash | None) -> Term:
+        await self._until_healthy()
+        won = await self._candidacy.win()
+        # No await from here on: what was true of the claim and the lease is still true when the term begins.
+        now_ns = self._office.world.clock.now_ns()
+        won.tenure.elected(won.asked_ns, now_ns)
+        self._token = won.claimed.token
+        assert self._task is not None
+        self._seat = seat = Seat(won.tenure, self._office.world.clock, self._on_over)
+        self._body = body = Body(self._loop, self._task)
+        if self._oversight.on_stuck is not None:
+            self._escalation = Escalation(
+                self._oversight.on_stuck,
+                election=self.election,
+                seat=seat,
+                body=body,
+                deadlines=self._office.world.deadlines,
+                leash=leash,
+            )
+        self._tell(EventKind.ELECTED, now_ns)
+        self._duties = Duties(
+            self._office,
+            self.election,
+            self.candidate,
+            won.claimed,
+            self._candidacy.stance.preference,
+            self,
+        )
+        self._overseer = Overseer(
+            self._office,
+            self._candidacy,
+            won.claimed,
+            self._duties,
+            seat=seat,
+            oversight=self._oversight,
+            probe=self._probe,
+            end=self.end,
+        )
+        return Term(
+            seat,
+            body,
+            election=self.election,
+            candidate=self.candidate,
+            claimed=won.claimed,
+            notice=self._notice,
+        )
+
+    async def _until_healthy(self) -> None:
+        """Who is not well does not stand: it would be elected, lose, and be elected again."""
+        backoff = Backoff(self._office.world.rng)
+        while self._probe is not None and (complaint := await self._probe.complaint()) is not None:
+            log.warning("%s: does not stand: the probe %s", self.election, complaint)
+            await backoff.pause()
+
+    # --- handing over: what it may do to us (`handover.Stop`) --------------------------------------------------------
+
+    async def hand_over(self, to: str | None, *, warm_s: float, drain_s: float) -> Handover:
+        """See `Election.handover`."""
+        if self._duties is None:
+            return Handover(code=Done.NO_LEADER)
+        return await self._duties.hand_over(to, warm_s=warm_s, drain_s=drain_s)
+
+    async def proclaim(self, value: bytes) -> bool:
+        """See `Election.proclaim`."""
+        return self.leads and await self._candidacy.proclaim(value) and self.leads
+
+    async def drain(self, drain_s: float) -> None:
+        self._notice.given.set()
+        if self._notice.heard:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ended.wait(), drain_s)
+
+    def carry_on(self) -> None:
+        self._notice.given.clear()
+
+    # --- what becomes of the session --------------------------------------------------------------------------------
 
     def on_renewed(self) -> None:
-        if self._seat is not None and self._seat.renewed():
+        if self._seat is None:
+            return
+        moved = self._seat.renewed()
+        if self._escalation is not None:
+            self._escalation.moved()  # also when the term is over: the body has what is left of the lease
+        if moved:
             self._tell(EventKind.EXTENDED, self._office.world.clock.now_ns())
 
     def on_overdue(self) -> None:
@@ -346,8 +351,7 @@ class Campaign:
 
     def on_session_over(self, reason: Reason) -> None:
         self.end(reason)
-        if self._watch is not None:
-            self._watch.wake()
+        self._candidacy.wake()
 
     def on_deadline(self) -> None:
         """On the alarm's thread: to ask is enough, the seat notices by itself."""
@@ -356,6 +360,8 @@ class Campaign:
 
     def _on_over(self) -> None:
         """From any thread, once: the term is over."""
+        if self._escalation is not None:
+            self._escalation.moved()
         try:
             self._loop.call_soon_threadsafe(self._when_over)
         except RuntimeError:
@@ -375,42 +381,19 @@ class Campaign:
     async def _finish(self) -> None:
         try:
             if self._overseer is not None:
-                self._overseer.cancel()
-            self._close_watch()
-            if self._keeper is not None:
-                await self._leave(self._keeper)
+                self._overseer.stop()
+            await self._candidacy.leave()
             if self._seat is not None:
                 self._seat.left()
         finally:
             self._place.release()
             self._when_gone()
+        if self._duties is not None and self._seat is not None:
+            await self._duties.ended(self._seat.ended_for)
 
     def _when_gone(self) -> None:
         self._office.campaigns.discard(self)
         self._gone.set()
-
-    async def _leave(self, keeper: Keeper) -> None:
-        """Make sure that no member of this attempt remains while the session lives (P2)."""
-        backoff = Backoff(self._office.world.rng)
-        while self._joining is not None and keeper.over is None:
-            try:
-                await self._leave_once(await asyncio.shield(self._joining))
-                self._joining = None
-            except (SessionGone, MemberGone):
-                self._joining = None
-            except Exception:
-                log.exception("%s: leaving failed; it is tried again while the session lives", self.election)
-                await backoff.pause()
-        self._joining = None
-        keeper.detach(self)
-
-    async def _leave_once(self, member: Member) -> None:
-        await until_answered(lambda: self._office.engine.leave(member), self._office.world.rng)
-
-    def _close_watch(self) -> None:
-        if self._watch is not None:
-            self._watch.close()
-            self._watch = None
 
     # --- telling --------------------------------------------------------------------------------------------------
 
@@ -425,7 +408,8 @@ class Campaign:
         self._tell(EventKind.RELEASED if reason in RELEASED else EventKind.LOST, ended_ns, reason)
 
     def _tell(self, kind: EventKind, time_ns: int, reason: Reason | None = None) -> None:
-        if self._listener is None:
+        listener = self._listener
+        if listener is None:
             return
         assert self._seat is not None
         event = TermEvent(
@@ -438,26 +422,7 @@ class Campaign:
             deadline_ns=self._seat.deadline_ns,
             reason=reason,
         )
-        try:
-            self._listener(event)
-        except Exception as error:
-            # A listener's bug must not end a leadership; asyncio's own place for such errors shows it.
-            self._loop.call_exception_handler(
-                {"message": "a listener of an election failed", "exception": error}
-            )
+        self._office.world.tell(listener, event)
 
     def _left_s(self) -> float:
         return 0.0 if self._seat is None else self._seat.remaining_ns() / 1e9
-
-
-async def renewed_watch(
-    watch: Watch | None, office: Office, group: str, cursor: object, backoff: Backoff
-) -> Watch:
-    """`watch` while it works, else a new one from `cursor`; after one that never worked, not before a pause."""
-    if watch is not None and not watch.lost:
-        return watch
-    if watch is not None:
-        if watch.woken:
-            backoff.reset()
-        await backoff.pause()
-    return Watch(office.engine, group, cursor, office.tasks)

@@ -7,17 +7,19 @@ import os
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from random import Random
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from incumbent.engines import registry
 from incumbent.engines.api import Engine, Guarantees, Ref
 from incumbent.engines.inputs import check_ttl
 from incumbent.engines.url import scheme_of
 from incumbent.errors import IncumbentError, InvalidInput, Unsupported
-from incumbent.leadership.campaign import Office
 from incumbent.leadership.election import Election
 from incumbent.leadership.events import Listener
 from incumbent.leadership.keeper import DeathWatch, Sessions
+from incumbent.leadership.office import Office
+from incumbent.leadership.oversight import Healthy, Oversight
+from incumbent.leadership.preference import Preference
 from incumbent.leadership.tenure import Reason
 from incumbent.leadership.world import Tasks, World, log
 
@@ -88,15 +90,32 @@ class Cluster:
         *,
         candidate: str | None = None,
         fenced: bool = False,
+        preference: Preference | None = None,
         listener: Listener | None = None,
+        healthy: Healthy | None = None,
+        probe_interval: float | None = None,
+        probe_timeout: float | None = None,
+        progress_timeout: float | None = None,
+        on_stuck: Literal["raise", "exit", "kill"] | None = None,
+        grace: float | None = None,
     ) -> Election:
         """The election called `name`. Costs nothing and touches nothing.
 
         - `candidate`: this candidate's name for others to see; by default unique per process start.
         - `fenced`: True when every resource checks tokens; then a dead leader's successor does not wait RELEASE_DELAY_S.
-        - `listener`: called on the event loop with each TermEvent of this candidate, in order; must not block.
+        - `preference`: what this candidate wants to be preferred by; by default nothing.
+        - `listener`: called with each TermEvent of this candidate, in order, in a thread of its own: it may block, and stops
+          nothing by that; what it is too slow for is merged, or forgotten by whole terms.
 
-        Raises InvalidInput for a name that is empty, too long, or not UTF-8.
+        - `healthy`: asked before standing, and while leading every `probe_interval` seconds (TTL/3); an async function, or any other, which runs
+          in a thread of its own. What is false, raises, or says nothing for `probe_timeout` seconds (TTL/3) ends the term as
+          `unhealthy`.
+        - `progress_timeout`: a term whose body does not call ``term.beat()`` for so many seconds ends as `stuck`.
+        - `on_stuck`: what happens to a body that runs on after `grace` seconds (TTL/6, at most TTL/4): "raise" raises
+          LeadershipLost in it, "exit" ends this process, "kill" has another process kill it, which alone works while C code
+          holds the interpreter's lock. The term then ends by `grace` and TTL/20 earlier, so that this is inside the lease.
+
+        Raises InvalidInput for a name that is empty, too long, or not UTF-8, and for times that do not fit.
         """
         self._office.check_open()
         return Election(
@@ -104,7 +123,17 @@ class Cluster:
             name=name,
             candidate=self._candidate if candidate is None else candidate,
             fenced=fenced,
+            preference=preference or Preference(),
             listener=listener,
+            oversight=Oversight.of(
+                self._office.ttl,
+                healthy=healthy,
+                probe_interval=probe_interval,
+                probe_timeout=probe_timeout,
+                progress_timeout=progress_timeout,
+                on_stuck=on_stuck,
+                grace=grace,
+            ),
         )
 
 
@@ -121,8 +150,7 @@ async def _connected(
     pid = os.getpid()
     async with AsyncExitStack() as stack:
         if world is None:
-            world = _real_world()
-            stack.callback(world.deadlines.close)
+            world = _real_world(stack)
         if engine is None:
             assert url is not None
             engine = await registry.connect(url, require=require)
@@ -161,6 +189,7 @@ async def _close(office: Office) -> None:
         try:
             await office.sessions.close(abandon=running)
         finally:
+            await office.close_leash()
             await office.tasks.close()
 
 
@@ -182,11 +211,15 @@ async def _death_watch(
     return _Guarded(guardian, scheme)
 
 
-def _real_world() -> World:
-    from incumbent.runtime.clock import BoottimeClock, Deadlines
+def _real_world(stack: AsyncExitStack) -> World:
+    from incumbent.leadership.telling import Teller
+    from incumbent.runtime.clock import BoottimeClock, Deadlines, wall_ms
 
-    clock = BoottimeClock()
-    return World(clock, Deadlines(clock), Random(os.urandom(16)))
+    clock, teller = BoottimeClock(), Teller()
+    deadlines = Deadlines(clock)
+    stack.callback(deadlines.close)
+    stack.push_async_callback(teller.close)
+    return World(clock, deadlines, Random(os.urandom(16)), teller.tell, wall_ms)
 
 
 class _Guarded:

@@ -1,4 +1,4 @@
-"""What a term tells its listeners: one record per change, in order, on the event loop.
+"""What a term tells its listeners: one record per change, in order (`telling` carries them).
 
 For each term exactly one ELECTED, then any number of EXTENDED and JEOPARDY, then exactly one LOST or RELEASED (P24).
 """

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from incumbent.engines.api import Engine, Ref, Session
 from incumbent.errors import IncarnationChanged, SessionGone, Unsupported
 from incumbent.leadership.tenure import NS_PER_S, Lease, Reason, hold_ns
-from incumbent.leadership.world import TRANSIENT, Tasks, World, log, until_answered
+from incumbent.leadership.world import TRANSIENT, Tasks, World, log, log_aside, until_answered
 
 OVERDUE_SLACK_S: Final = 0.001
 """So much later than due: the loop's clock is not the lease's, and a hair too early it would not be overdue yet."""
@@ -69,6 +69,7 @@ class Keeper:
         self._news = asyncio.Event()  # set and replaced when a renewal was answered, or the session is over
         self._nudge = asyncio.Event()  # the renewer's pause is to be computed anew
         self._loop = asyncio.get_running_loop()
+        self._stall_told = False
         self._overdue: asyncio.Handle = self._loop.call_soon(lambda: None)
         self._arm()
         self._expect_renewal()
@@ -86,19 +87,25 @@ class Keeper:
         if self.over is not None:
             raise SessionGone(f"the session is over: {self.over}")
 
-    async def wait_fresh(self) -> int:
-        """Until the lease is fresh enough for a term to start. Returns the time at which it was.
+    async def wait_fresh(self, *, until_ns: int) -> bool:
+        """Until the lease is fresh enough for a term to start. False: `until_ns` came first.
 
-        Raises SessionGone. Keeps asking for as long as the engine does not answer.
+        Raises SessionGone.
         """
         while True:
             self.check()
             now_ns = self._world.clock.now_ns()
+            if now_ns >= until_ns:
+                return False
             if self.lease.is_fresh(now_ns):
-                return now_ns
+                return True
             self.lease.want_fresh(now_ns)
             self._nudge.set()
-            await self._news.wait()
+            try:
+                async with asyncio.timeout((until_ns - now_ns) / NS_PER_S):
+                    await self._news.wait()
+            except TimeoutError:
+                continue
 
     def end(self, reason: Reason) -> None:
         """The session is over, or this process does not believe in it any more. Everything on it ends now."""
@@ -109,6 +116,7 @@ class Keeper:
             logging.INFO if reason is Reason.CLOSED else logging.WARNING, "the session is over: %s", reason
         )
         self._world.deadlines.clear(self)
+        self._world.deadlines.clear((self, "loop"))
         self._overdue.cancel()
         self._nudge.set()
         self._tell_news()
@@ -187,6 +195,27 @@ class Keeper:
 
     def _arm(self) -> None:
         self._world.deadlines.set(self, self.lease.deadline_ns, self._on_deadline)
+        self._look_at_loop()
+
+    def _look_at_loop(self) -> None:
+        look_ns = self.lease.next_look_ns(self._world.clock.now_ns())
+        if look_ns < self.lease.deadline_ns:
+            self._world.deadlines.set((self, "loop"), look_ns, self._on_look_at_loop)
+
+    def _on_look_at_loop(self) -> None:
+        """On the alarm's thread: a renewal is late. Is it the loop, on which everything that renews runs?"""
+        if self.over is not None:
+            return
+        if self.lease.loop_asked(self._world.clock.now_ns()):
+            self._stall_told = False
+            try:
+                self._loop.call_soon_threadsafe(self.lease.loop_answered)
+            except RuntimeError:
+                return  # the loop is closed
+        elif not self._stall_told:
+            self._stall_told = True
+            log_aside(logging.ERROR, "the event loop is blocked; nothing is renewed until it runs again")
+        self._look_at_loop()
 
     def _expect_renewal(self) -> None:
         """Have it told when the next renewal is overdue. For people, so the loop's own timer is good enough."""

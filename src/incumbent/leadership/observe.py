@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 
-from incumbent.engines.api import Roster
 from incumbent.errors import EngineError
-from incumbent.leadership.campaign import Office, renewed_watch
-from incumbent.leadership.roll import UNKNOWN, Leader, Sighting, leader_of
+from incumbent.leadership.following import renewed_watch
+from incumbent.leadership.office import Office
+from incumbent.leadership.roll import UNKNOWN, Leader, Sighting, in_doubt, leader_of
+from incumbent.leadership.scene import Scene
+from incumbent.leadership.scene import look as look_once
 from incumbent.leadership.watch import Watch
 from incumbent.leadership.world import TRANSIENT, Backoff, log
 
@@ -25,8 +27,10 @@ async def observe(office: Office, election: str) -> AsyncGenerator[Sighting, Non
     watch: Watch | None = None
     try:
         while True:
-            roster = await _look(office, election)
-            sighting: Sighting = UNKNOWN if roster is None else leader_of(roster)
+            scene = await _look(office, election)
+            sighting: Sighting = (
+                UNKNOWN if scene is None else leader_of(scene.roster, scene.control, scene.records)
+            )
             if isinstance(sighting, Leader):
                 if sighting.token < token_max:
                     log.error("%s: token %d after %d", election, sighting.token, token_max)
@@ -36,10 +40,10 @@ async def observe(office: Office, election: str) -> AsyncGenerator[Sighting, Non
             if last != [sighting]:
                 last = [sighting]
                 yield sighting
-            if roster is None:
+            if scene is None:
                 await backoff.pause()
                 continue
-            watch = await renewed_watch(watch, office, election, roster.cursor, backoff)
+            watch = await renewed_watch(watch, office, election, scene.roster.cursor, backoff)
             # Bounded, because engines differ in what they announce, and because silence is not contact.
             await watch.wait(office.ttl)
     finally:
@@ -49,19 +53,22 @@ async def observe(office: Office, election: str) -> AsyncGenerator[Sighting, Non
 
 async def look(office: Office, election: str) -> Sighting:
     """Who leads now; UNKNOWN when the engine does not answer within a TTL."""
-    roster = await _look(office, election)
-    return UNKNOWN if roster is None else leader_of(roster)
+    scene = await _look(office, election)
+    return UNKNOWN if scene is None else leader_of(scene.roster, scene.control, scene.records)
 
 
-async def _look(office: Office, election: str) -> Roster | None:
-    """The roster, asked for during at most a TTL. None when no answer came."""
+async def _look(office: Office, election: str) -> Scene | None:
+    """The election, asked for during at most a TTL. None when no answer came."""
     office.check_open()
     backoff = Backoff(office.world.rng, max_s=office.ttl / 4)
     try:
         async with asyncio.timeout(office.ttl):
             while True:
                 try:
-                    return await office.engine.roster(election)
+                    scene = await look_once(office.engine, election)
+                    if in_doubt(scene.queue, scene.control):
+                        scene = await look_once(office.engine, election, history=True)
+                    return scene
                 except TRANSIENT as error:
                     log.info("%s: who leads is not known: %r", election, error)
                 await backoff.pause()

@@ -1,19 +1,16 @@
-"""Who leads, read from a roster; and how a candidate's name and value share a member's value.
-
-A member's value is the candidate's name, then NUL and the candidate's own bytes where there are any. So a candidate
-without a value looks as other languages' libraries write theirs, and theirs can be read.
-"""
+"""PURE. Who leads, and who stands, read from a roster."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Literal, TypeAlias
 
-from incumbent.engines.api import MEMBER_VALUE_BYTES_MAX, Entry, Roster
-from incumbent.errors import InvalidInput
-
-SEPARATOR: Final = b"\0"
+from incumbent.engines.api import Roster
+from incumbent.leadership.control import NOTHING_SAID, Control
+from incumbent.leadership.history import Record, is_open
+from incumbent.leadership.preference import Code, Queued, obstacle, queue_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +19,7 @@ class Leader:
 
     candidate: str
     token: int
-    value: bytes = b""  # what it said in campaign(value=…)
+    value: bytes = b""  # what it said in campaign(value=…) or proclaim(…)
 
 
 class Unknown(Enum):
@@ -39,25 +36,63 @@ UNKNOWN: Final = Unknown.UNKNOWN
 Sighting: TypeAlias = Leader | Unknown | None
 
 
-def member_value(candidate: str, value: bytes) -> bytes:
-    """Raises InvalidInput when both together do not fit a member's value."""
-    joined = candidate.encode() + (SEPARATOR + value if value else b"")
-    if len(joined) > MEMBER_VALUE_BYTES_MAX:
-        room = MEMBER_VALUE_BYTES_MAX - len(candidate.encode()) - 1
-        raise InvalidInput(
-            "value", f"has {len(value)} bytes", f"beside this candidate's name, at most {room} fit"
-        )
-    return joined
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """Somebody who stands."""
+
+    candidate: str
+    position: int  # 1 is the first of the queue
+    leads: bool
+    priority: int
+    eligible: bool  # what it says of itself
+    drained: bool  # what operators say of it
+    ours: bool  # False: of another library, which can be asked for nothing
+    value: bytes
+    tags: dict[str, str] = field(default_factory=dict)
 
 
-def candidate_of(member: Entry) -> str:
-    """The name under which a member stands."""
-    return member.value.partition(SEPARATOR)[0].decode(errors="replace")
-
-
-def leader_of(roster: Roster) -> Leader | None:
-    """The first member, once the engine says with which token it leads; None when nobody does."""
-    if not roster.members or roster.token is None:
+def leads(
+    queue: Sequence[Queued], token: int | None, control: Control, records: tuple[Record, ...]
+) -> Queued | None:
+    """Who leads. The first member does, but for one that must not begin: then it must have said that it had begun before."""
+    if not queue or token is None:
         return None
-    first = roster.members[0]
-    return Leader(candidate_of(first), roster.token, first.value.partition(SEPARATOR)[2])
+    first = queue[0]
+    if in_doubt(queue, control) and not is_open(records, token):
+        return None
+    return first
+
+
+def in_doubt(queue: Sequence[Queued], control: Control) -> bool:
+    """Whether the first member may be one that waits although it is first. Only the history can tell, so it has to be read."""
+    return bool(queue) and (control.paused is not None or obstacle(queue[0], control) is not None)
+
+
+def leader_of(
+    roster: Roster, control: Control = NOTHING_SAID, records: tuple[Record, ...] = ()
+) -> Leader | None:
+    """Once the engine says with which token the first member leads; None when nobody does."""
+    first = leads(queue_of(roster), roster.token, control, records)
+    return (
+        None if first is None or roster.token is None else Leader(first.candidate, roster.token, first.value)
+    )
+
+
+def candidates_of(roster: Roster, control: Control, records: tuple[Record, ...]) -> tuple[Candidate, ...]:
+    """All who stand, in order."""
+    queue = queue_of(roster)
+    leader = leads(queue, roster.token, control, records)
+    return tuple(
+        Candidate(
+            candidate=one.candidate,
+            position=position,
+            leads=one == leader,
+            priority=one.priority,
+            eligible=obstacle(one, NOTHING_SAID) is not Code.INELIGIBLE,
+            drained=obstacle(one, control) is Code.DRAINED,
+            ours=one.standing is not None,
+            value=one.value,
+            tags={} if one.standing is None else one.standing.tags,
+        )
+        for position, one in enumerate(queue, 1)
+    )

@@ -31,6 +31,8 @@ RETRY_PARTS: Final = 24
 """The first retry of a failed renewal comes after at most TTL/24; the pause doubles, up to TTL/3."""
 HURRY_PARTS: Final = 12
 """However little of the lease is left, a renewal's reply is waited for at least TTL/12."""
+ACT_PARTS: Final = 20
+"""An escalation against a body that does not end begins TTL/20 before the lease is over: so long it may take itself."""
 LATE_PARTS: Final = 10
 """An end that was noticed more than TTL/10 late was noticed by a process that had not been running."""
 
@@ -51,20 +53,30 @@ class Reason(StrEnum):
     RESIGNED = "resigned"  # somebody asked for it
     BODY_ENDED = "body_ended"  # the leader's work returned, or raised
     CLOSED = "closed"  # the cluster object was closed
+    HANDED_OVER = "handed_over"  # to the candidate that was named to lead next
+    PREEMPTED = "preempted"  # a candidate with a higher priority waits, and this one has led long enough
+    DRAINED = "drained"  # an operator drained this candidate
     EXPIRED = "expired"  # the deadline passed while this process did not run: stopped, suspended, or starved
     RENEW_TIMEOUT = "renew_timeout"  # renewals were tried and none was confirmed in time
-    LOOP_STALL = "loop_stall"  # the event loop was blocked for so long that no renewal could be sent
+    LOOP_STALL = (
+        "loop_stall"  # the event loop was blocked for so long that no renewal could be sent, or heard
+    )
     SESSION_GONE = "session_gone"  # the engine says that the session is over
     EVICTED = (
         "evicted"  # the engine says that the member is gone: removed by an operator, or with its session
     )
     SUPERSEDED = "superseded"  # the engine says that another member is first
     ENGINE_RESET = "engine_reset"  # the engine was restored or replaced
+    UNHEALTHY = "unhealthy"  # the user's own probe failed, or said nothing in time
+    STUCK = "stuck"  # the body reported no progress in time
+    BODY_DIED = "body_died"  # the task or thread of the body is gone, and never left the block
     FORKED = "forked"  # this is a forked child; the parent leads
     RENEWER_DIED = "renewer_died"  # a bug in incumbent ended the renewals
 
 
-RELEASED: Final = frozenset({Reason.RESIGNED, Reason.BODY_ENDED, Reason.CLOSED})
+YIELDED: Final = frozenset({Reason.HANDED_OVER, Reason.PREEMPTED, Reason.DRAINED})
+"""Ends by which this side made room for another candidate."""
+RELEASED: Final = frozenset({Reason.RESIGNED, Reason.BODY_ENDED, Reason.CLOSED}) | YIELDED
 """Ends that this side chose. All others are losses."""
 
 
@@ -112,6 +124,7 @@ class Lease:
 
     __slots__ = (
         "_failures",
+        "_loop_asked_ns",
         "_next_ns",
         "_number",
         "_rng",
@@ -134,6 +147,7 @@ class Lease:
         )
         self._tried = False  # a renewal was sent since the last confirmed one
         self._failures = 0  # in a row
+        self._loop_asked_ns: int | None = None  # since when the event loop owes a sign of life
         self._sent_ns = sent_ns  # of the last confirmed renewal; only rises
         self._next_ns = sent_ns + self._renewal_age_ns()
 
@@ -207,11 +221,29 @@ class Lease:
         self._failures += 1
         self._next_ns = now_ns + self._rng.randint(pause_ns // 2, pause_ns)
 
-    def why_over(self, now_ns: int) -> Reason:
-        """Why the deadline passed, asked at the moment when that was noticed."""
-        if now_ns - self.deadline_ns > self.ttl_ns // LATE_PARTS:
+    # --- the event loop, without which nothing is renewed ---------------------------------------------------------
+
+    def next_look_ns(self, now_ns: int) -> int:
+        """When to ask the event loop for a sign of life: from TTL/3 on, when a renewal is late, again and again."""
+        return max(self._sent_ns + self.ttl_ns // FRESH_PARTS, now_ns + self.ttl_ns // HURRY_PARTS)
+
+    def loop_asked(self, now_ns: int) -> bool:
+        """It is asked now. False: it still owes the last answer, so it is stalled."""
+        if self._loop_asked_ns is not None:
+            return False
+        self._loop_asked_ns = now_ns
+        return True
+
+    def loop_answered(self) -> None:
+        self._loop_asked_ns = None
+
+    def why_over(self, now_ns: int, deadline_ns: int) -> Reason:
+        """Why that deadline passed, asked at the moment when that was noticed."""
+        if now_ns - deadline_ns > self.ttl_ns // LATE_PARTS:
             return Reason.EXPIRED
-        return Reason.RENEW_TIMEOUT if self._tried else Reason.LOOP_STALL
+        asked_ns = self._loop_asked_ns
+        stalled = asked_ns is not None and now_ns - asked_ns >= self.ttl_ns // HURRY_PARTS
+        return Reason.LOOP_STALL if stalled or not self._tried else Reason.RENEW_TIMEOUT
 
     def _renewal_age_ns(self) -> int:
         latest_ns = min(self.ttl_ns // FRESH_PARTS, max(self.hold_ns, 0))
@@ -225,15 +257,29 @@ class Tenure:
     back (P12). The deadline is the tenure's own copy: a renewal moves it only while the tenure still holds.
     """
 
-    __slots__ = ("_lease", "deadline_ns", "ended_ns", "overdue_ns", "reason", "state")
+    __slots__ = ("_grace_ns", "_lease", "deadline_ns", "ended_ns", "overdue_ns", "reason", "state")
 
-    def __init__(self, lease: Lease) -> None:
+    def __init__(self, lease: Lease, *, grace_ns: int | None = None) -> None:
+        """`grace_ns`: how long the body has to end before it is ended by force, inside the lease; so the leadership ends
+        that much before the lease, and TTL/20 for the force itself. None: there is no force, and all of it is the body's."""
+        invariant(grace_ns is None or 0 <= grace_ns <= lease.ttl_ns // 4, "a grace leaves room for renewals")
         self._lease = lease
+        self._grace_ns = grace_ns
         self.state = State.OUT
         self.deadline_ns = 0  # while HELD or JEOPARDY: only rises, and only by a confirmed renewal (P13)
         self.overdue_ns = 0
         self.reason: Reason | None = None  # set once, when the leadership ends
         self.ended_ns: int | None = None
+
+    @property
+    def lasts_ns(self) -> int:
+        """How long this candidacy leads from a confirmed renewal's sending on."""
+        return self._lease.hold_ns - (0 if self._grace_ns is None else self._grace_ns + self.act_ns)
+
+    @property
+    def act_ns(self) -> int:
+        """What using force on a body may take itself."""
+        return self._lease.ttl_ns // ACT_PARTS
 
     @property
     def leads(self) -> bool:
@@ -269,7 +315,7 @@ class Tenure:
         """Whether this candidacy leads at `now_ns`. Once False, False for ever."""
         if self.leads:
             if now_ns >= self.deadline_ns:
-                self._finish(self._lease.why_over(now_ns), now_ns)
+                self._finish(self._lease.why_over(now_ns, self.deadline_ns), now_ns)
             elif now_ns >= self.overdue_ns and self.state is State.HELD:
                 self._take(Step.OVERDUE)
         return self.leads
@@ -289,15 +335,29 @@ class Tenure:
         """How long this candidacy leads if nothing is renewed any more; 0 when it does not lead. At most the TTL."""
         return self.deadline_ns - now_ns if self.is_valid(now_ns) else 0
 
+    def force_ns(self) -> int:
+        """When a body that still runs is to be ended by force.
+
+        After a loss its grace is over then. After an end of our own will it may take its time, for as long as the session is
+        renewed (P39): then only the end of the lease counts, and that moves. In any case inside the lease.
+        """
+        latest_ns = self._lease.deadline_ns - self.act_ns
+        if self.leads:
+            return self.deadline_ns + (self._grace_ns or 0)
+        if self.ended_ns is None or self.reason in RELEASED:
+            return latest_ns
+        return min(self.ended_ns + (self._grace_ns or 0), latest_ns)
+
     def _finish(self, reason: Reason, now_ns: int) -> None:
         self._take(Step.ENDED)
         self.reason = reason
         self.ended_ns = now_ns
 
     def _copy_deadline(self) -> None:
-        invariant(self._lease.deadline_ns >= self.deadline_ns, "a deadline never moves back")
-        self.deadline_ns = self._lease.deadline_ns
-        self.overdue_ns = self._lease.overdue_ns
+        deadline_ns = self._lease.deadline_ns - self._lease.hold_ns + self.lasts_ns
+        invariant(deadline_ns >= self.deadline_ns, "a deadline never moves back")
+        self.deadline_ns = deadline_ns
+        self.overdue_ns = min(self._lease.overdue_ns, deadline_ns)
 
     def _take(self, step: Step) -> None:
         after = TRANSITIONS.get((self.state, step))

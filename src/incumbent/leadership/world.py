@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Final, Protocol, TypeVar
 
 from incumbent.errors import EngineUnavailable, OutcomeUnknown, Overloaded
+from incumbent.leadership.events import Listener, TermEvent
 from incumbent.ports import Clock
 
 T = TypeVar("T")
@@ -21,6 +23,10 @@ BACKOFF_MIN_S: Final = 0.05
 BACKOFF_MAX_S: Final = 2.0
 CALL_S_MAX: Final = 10.0
 """How long one engine call may take before it is given up, its outcome unknown, and made again."""
+
+
+LOG_S_MAX: Final = 0.05
+"""How long the alarm's thread waits for a line to be logged."""
 
 
 class Deadlines(Protocol):
@@ -35,11 +41,33 @@ class Deadlines(Protocol):
     def close(self) -> None: ...
 
 
+def log_aside(level: int, text: str, *values: object) -> None:
+    """Log from the alarm's thread, which must not wait: whoever holds the log's lock may be the very body that is stuck, in
+    a write to a pipe that nobody reads. Waits for LOG_S_MAX at most."""
+    telling = threading.Thread(target=log.log, args=(level, text, *values), name="incumbent-log", daemon=True)
+    telling.start()
+    telling.join(LOG_S_MAX)
+
+
+def tell_here(listener: Listener, event: TermEvent) -> None:
+    """Call the listener on the loop, here and now: in simulations, where there are no threads."""
+    try:
+        listener(event)
+    except Exception as error:
+        # A listener's bug must not end a leadership; asyncio's own place for such errors shows it.
+        asyncio.get_running_loop().call_exception_handler(
+            {"message": "a listener of an election failed", "exception": error}
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     clock: Clock
     deadlines: Deadlines
     rng: Random
+    tell: Callable[[Listener, TermEvent], None] = tell_here
+    wall_ms: Callable[[], int] = lambda: 0
+    """Milliseconds since 1970, for what people read; 0 = not known. Nothing is decided by it."""
 
 
 class Backoff:

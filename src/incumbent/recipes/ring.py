@@ -24,7 +24,7 @@ from incumbent.errors import (
     WatchLost,
 )
 from incumbent.leadership.connect import Cluster
-from incumbent.leadership.roll import candidate_of
+from incumbent.leadership.standing import candidate_of
 from incumbent.leadership.term import Term
 from incumbent.recipes.view import View, decode, encode
 

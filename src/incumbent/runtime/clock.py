@@ -15,6 +15,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Hashable
+from functools import partial
 from heapq import heappop, heappush
 from itertools import count
 from pathlib import Path
@@ -39,14 +40,20 @@ class BoottimeClock:
 
     counts_suspend: Final[bool] = hasattr(time, "CLOCK_BOOTTIME")
 
-    def now_ns(self) -> int:
-        return time.clock_gettime_ns(_CLOCK_ID)
+    def __init__(self) -> None:
+        # Bound here: one call, and no Python code in between. Whoever leads asks it before every act.
+        self.now_ns: Final = partial(time.clock_gettime_ns, _CLOCK_ID)
 
     def describe(self) -> str:
         """One sentence for an operator."""
         if self.counts_suspend:
             return "clock: CLOCK_BOOTTIME, counts suspend"
         return "clock: CLOCK_MONOTONIC; it may stand still in suspend, so after one only the fencing token protects"
+
+
+def wall_ms() -> int:
+    """Milliseconds since 1970 by the clock on the wall, which may be wrong and may be set: for people, and for no decision."""
+    return time.time_ns() // 1_000_000
 
 
 def boot_id() -> str:
@@ -62,7 +69,7 @@ def boot_id() -> str:
         ) from error
 
 
-class _TimerFd:
+class TimerFd:
     """A kernel timer on CLOCK_BOOTTIME as a file descriptor: timerfd_create(2). Python has it from 3.13 on."""
 
     def __init__(self) -> None:
@@ -230,9 +237,9 @@ class Deadlines:
                 os.read(self._wake_read, 4096)
 
 
-def _timer_or_none() -> _TimerFd | None:
+def _timer_or_none() -> TimerFd | None:
     try:
-        return _TimerFd()
+        return TimerFd()
     except (OSError, AttributeError) as error:
         # Without a timer on BOOTTIME the thread may oversleep a suspend; the first check after it is right all the same.
         logger.warning("no timer on CLOCK_BOOTTIME (%s): after a suspend deadlines are noticed late", error)

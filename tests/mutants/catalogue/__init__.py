@@ -19,6 +19,7 @@ from tests.mutants.catalogue.reads import READS
 from tests.mutants.catalogue.requests import REQUESTS
 from tests.mutants.catalogue.snapshots import SNAPSHOTS
 from tests.mutants.catalogue.transfers import TRANSFERS
+from tests.mutants.catalogue.verbs import VERBS
 from tests.mutants.mutant import Mutant
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
@@ -32,6 +33,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *LEASES,
     *REQUESTS,
     *LEADERS,
+    *VERBS,
     *ENGINES,
     *GATES,
     *ETCD,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from incumbent.engines.api import REF_BYTES_MAX, TTL_MAX_S, TTL_MIN_S, Engine, Session
+from incumbent.engines.api import REF_BYTES_MAX, TTL_MAX_S, TTL_MIN_S, Engine, Session, Waiting
 from incumbent.engines.conformance.harness import (
     Inconclusive,
     Lab,
@@ -146,6 +146,49 @@ async def _check_end_of_silence(lab: Lab, *, release_delay: float, early: bool) 
         expect(gone_s - renewed_s >= least_s, f"{sentence}; it was over after {gone_s - renewed_s:.3f} s")
 
 
+async def check_the_holders_ttl_decides(lab: Lab) -> None:
+    """P15: a challenger with a short TTL replaces nobody sooner, one with a long TTL nobody later."""
+    alice, bob = await lab.client(), await lab.client()
+    group = lab.name("patient")
+    await lab.join(alice, group)
+    session = await lab.session(bob, lab.ttl_s)
+    hasty = await bob.join(session, group, request_id(), b"")
+    renewed_s = lab.now_s()
+    for _ in range(5):
+        renewed_s = await _renew_half_way(lab, bob, session, renewed_s)
+        sentence = "a silent holder is replaced after its own ttl, not after the challenger's shorter one"
+        expect(isinstance(await bob.claim(hasty), Waiting), sentence)
+    brief = await lab.join(alice, lab.name("brief"), ttl=lab.ttl_s)
+    await lab.join(bob, brief.group)
+    await ended_between(lab, bob, brief, lab.ttl_s + lab.late_s)
+
+
+async def check_a_newcomer_ends_nobody_early(lab: Lab) -> None:
+    """P17: a client that sees a record for the first time gives it all of its ttl, however old the record looks."""
+    alice = await lab.client()
+    session, group = await lab.session(alice, lab.ttl_s), lab.name("old")
+    renewed_s = lab.now_s()
+    member = await alice.join(session, group, request_id(), b"")
+    for _ in range(5):
+        renewed_s = await _renew_half_way(lab, alice, session, renewed_s)
+    bob = await lab.client()
+    await lab.join(bob, group)
+    _, gone_s = await ended_between(lab, bob, member, lab.ttl_s + lab.late_s)
+    least_s = session.ttl - session.lag - _slack(session.ttl)
+    sentence = f"a newcomer ends a session no sooner than {session.ttl} s after its last renewal"
+    expect(gone_s - renewed_s >= least_s, f"{sentence}; it was over after {gone_s - renewed_s:.3f} s")
+
+
+async def _renew_half_way(lab: Lab, engine: Engine, session: Session, renewed_s: float) -> float:
+    """Let half a TTL pass since `renewed_s`, and renew. Returns the time from which that counts."""
+    await lab.pass_time(lab.ttl_s * 0.5)
+    before_s = lab.now_s()
+    if before_s - renewed_s > lab.ttl_s * 0.9:
+        raise Inconclusive
+    await engine.renew(session)
+    return before_s
+
+
 async def check_a_session_that_is_over_stays_over(lab: Lab) -> None:
     """P12: a renewal after the end does not bring it back."""
     alice = await lab.client()
@@ -251,6 +294,8 @@ CHECKS = (
     check_a_session_never_ends_early,
     check_a_silent_session_ends,
     check_release_delay_is_waited_after_silence,
+    check_the_holders_ttl_decides,
+    check_a_newcomer_ends_nobody_early,
     check_a_session_that_is_over_stays_over,
     check_end_session_from_another_process,
     check_a_garbage_ref_is_refused,
