@@ -118,7 +118,7 @@ class MemoryLink:
             raise EngineUnavailable("fault")
         return self.cluster.machine.query(query)
 
-    async def renew(self, lease: LeaseId, *, timeout: float) -> Result:
+    async def renew(self, lease: LeaseId, *, patience: float = 0.0, timeout: float) -> Result:
         self._check()
         await asyncio.sleep(0)
         if self.read_faults and self.read_faults.popleft() is not Fault.NONE:

@@ -18,7 +18,7 @@ from incumbent.engines.zookeeper.place import parse
 from incumbent.engines.zookeeper.reference import Reference
 from incumbent.errors import OutcomeUnknown
 from tests.engines.zookeeper_candidates import candidates
-from tests.servers.namespaces import Namespaces, namespaces, why_not
+from tests.servers.spaces import Spaces, apart, can_make
 from tests.servers.zookeeper import ZooKeeper
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -31,15 +31,15 @@ RATE = 0.998
 
 
 @contextmanager
-def ensemble(directory: Path, *others: str, tick_s: float = TICK_S) -> Iterator[tuple[Namespaces, ZooKeeper]]:
-    unable = why_not()
+def ensemble(directory: Path, *others: str, tick_s: float = TICK_S) -> Iterator[tuple[Spaces, ZooKeeper]]:
+    unable = can_make()
     if unable and "CI" not in os.environ:
         pytest.skip(unable)
     assert unable is None, "CI has root"
-    with namespaces(*MEMBERS, *others) as spaces:
+    with apart(*MEMBERS, *others) as spaces:
         options = (f"tickTime={int(tick_s * 1000)}", "syncLimit=3", "initLimit=20")
-        within = {name: spaces.within(name) for name in MEMBERS}
-        server = ZooKeeper(directory, len(MEMBERS), *options, hosts=spaces.hosts, within=within)
+        within = {name: spaces.inside(name) for name in MEMBERS}
+        server = ZooKeeper(directory, len(MEMBERS), *options, hosts=spaces.addresses, within=within)
         try:
             for name in MEMBERS:
                 server.start(name)
@@ -56,7 +56,7 @@ def now_s() -> float:
 class Cut:
     """A session that lives through one follower, which is then cut off from the others; and an engine on those."""
 
-    def __init__(self, spaces: Namespaces, server: ZooKeeper) -> None:
+    def __init__(self, spaces: Spaces, server: ZooKeeper) -> None:
         self.spaces = spaces
         self.leader = server.wait()
         self.follower = next(name for name in MEMBERS if name != self.leader)
@@ -77,14 +77,14 @@ class Cut:
 
     async def lives_after_cut_s(self, member: Member, renewed_s: float) -> float:
         """Cut now; how long after `renewed_s` the others first saw the member gone."""
-        self.spaces.part(self.follower, *self.rest)
+        self.spaces.one_way(self.follower, *self.rest, cut=True)
         try:
             async with asyncio.timeout(3 * TTL_S):
                 while (await self.theirs.roster(member.group)).members:
                     await asyncio.sleep(0.02)
             return now_s() - renewed_s
         finally:
-            self.spaces.join(self.follower, *self.rest)
+            self.spaces.one_way(self.follower, *self.rest, cut=False)
             await asyncio.to_thread(self.server.wait)
 
     async def close(self) -> None:
@@ -137,24 +137,24 @@ def test_one_leader_while_hosts_are_cut_off(tmp_path: Path) -> None:
         url = f"zookeeper://{server.hosts}/cut"
         with candidates(tmp_path, url, 2.0) as running:
             for name in ("a", "b"):
-                running.start(name, spaces.within(name))
+                running.start(name, spaces.inside(name))
             holder = running.leader()
-            spaces.cut(holder.candidate)
+            spaces.isolate(holder.candidate, cut=True)
             heir = running.leader(not_token=holder.token)
             assert heir.candidate != holder.candidate
             assert heir.token > holder.token
-            spaces.mend(holder.candidate)
+            spaces.isolate(holder.candidate, cut=False)
             running.leader()
             for victim in (next(name for name in MEMBERS if name != server.wait()), server.wait()):
-                spaces.cut(victim)
+                spaces.isolate(victim, cut=True)
                 time.sleep(3.0)
                 running.leader()
-                spaces.mend(victim)
+                spaces.isolate(victim, cut=False)
                 server.wait()
             leads = running.leader().candidate
-            spaces.part(leads, "m0", "m1")
+            spaces.one_way(leads, "m0", "m1", cut=True)
             time.sleep(3.0)
             running.leader()
-            spaces.join(leads, "m0", "m1")
+            spaces.one_way(leads, "m0", "m1", cut=False)
             running.leader()
             running.judged()

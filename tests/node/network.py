@@ -120,9 +120,9 @@ class Table:
         self._pump(node)
         return request
 
-    def renew(self, node: NodeId, lease: LeaseId) -> RequestId:
+    def renew(self, node: NodeId, lease: LeaseId, *, patience_ns: int = 0) -> RequestId:
         request = RequestId(next(self._requests))
-        self.nodes[node].renew(request, lease, self.now_ns)
+        self.nodes[node].renew(request, lease, self.now_ns, patience_ns=patience_ns)
         self._pump(node)
         return request
 
@@ -198,7 +198,7 @@ class Table:
         node.invariants()
         node.invariants_at_rest()
         while name not in self.stalled or self.stalled[name] is None:
-            ready = node.ready()
+            ready = node.ready(self.now_ns)
             if ready is None:
                 return
             self._send(name, ready.now)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import pytest
 
-from incumbent.consensus.api import Placed, ReplicaLimits, Role
-from incumbent.consensus.raft.messages import Append
+from incumbent.consensus.api import Envelope, Placed, ReplicaLimits, Role
+from incumbent.consensus.raft.messages import Append, Heartbeat
 from incumbent.errors import InvariantViolated
 from incumbent.ids import Index, RequestId, Term
 from incumbent.kv.api import Code, Put, Range, Txn
@@ -112,9 +113,11 @@ def test_a_read_waits_until_its_index_is_applied() -> None:
     node = table.nodes[name]
     for number in range(3):
         node.submit(RequestId(10 + number), Put(b"k", b"%d" % number), table.now_ns)
-    table._finish(name, expect(node.ready()))  # durable, and so committed, but nothing of it is applied
+    table._finish(
+        name, expect(node.ready(table.now_ns))
+    )  # durable, and so committed, but nothing of it is applied
     node.read(RequestId(20), Range(b"k"), table.now_ns)
-    table._finish(name, expect(node.ready()))
+    table._finish(name, expect(node.ready(table.now_ns)))
     assert RequestId(20) not in table.outcomes
     outcome = table.answer(RequestId(20))
     assert isinstance(outcome, Done)
@@ -209,3 +212,36 @@ def test_the_same_seed_gives_the_same_course() -> None:
 
     assert course(3) == course(3)
     assert TIMING.election_timeout_min_ns < TTL
+
+
+def heartbeats(table: Table) -> list[int]:
+    """When one leaves, from here on."""
+    left: list[int] = []
+
+    def note(envelope: Envelope) -> bool:
+        if isinstance(envelope.message, Heartbeat) and envelope.message.sent_ns:
+            left.append(table.now_ns)
+        return False
+
+    table.loses = note
+    return left
+
+
+def test_a_renewal_with_time_to_spare_goes_with_the_next_heartbeat() -> None:
+    table = Table()
+    leader = granted(table)
+    left = heartbeats(table)
+    for _ in range(20):
+        assert code(table.answer(table.renew(leader, SEVEN, patience_ns=TIMING.heartbeat_ns))) is Code.OK
+    times = sorted(set(left))
+    assert all(later - sooner >= TIMING.heartbeat_ns for sooner, later in itertools.pairwise(times))
+    assert len(left) == 2 * len(times)  # one to each: none has a round of its own
+
+
+def test_a_renewal_waits_no_longer_than_it_may() -> None:
+    table = Table()
+    leader = granted(table)
+    for _ in range(20):
+        asked_ns = table.now_ns
+        assert code(table.answer(table.renew(leader, SEVEN, patience_ns=3 * MS))) is Code.OK
+        assert table.now_ns - asked_ns <= 3 * MS + 4 * MS  # and a round trip

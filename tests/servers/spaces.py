@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import count
 
 NUMBERS = count()
@@ -22,6 +23,17 @@ def can_make() -> str | None:
     """None, or why not."""
     able = os.geteuid() == 0 and shutil.which("ip") is not None
     return None if able else "network namespaces need root and `ip`"
+
+
+@contextmanager
+def apart(*names: str) -> Iterator[Spaces]:
+    """A host for each name; gone afterwards."""
+    spaces = Spaces(names)
+    try:
+        spaces.make()
+        yield spaces
+    finally:
+        spaces.close()
 
 
 class Spaces:
@@ -63,10 +75,11 @@ class Spaces:
     def isolate(self, name: str, *, cut: bool) -> None:
         run("ip", "link", "set", self._outer(name), "down" if cut else "up")
 
-    def one_way(self, sender: str, receiver: str, *, cut: bool) -> None:
-        """What `sender` sends to `receiver` is lost; the other direction works."""
+    def one_way(self, sender: str, *receivers: str, cut: bool) -> None:
+        """What `sender` sends to `receivers` is lost; the other direction works."""
         verb = "add" if cut else "del"
-        run("ip", "-n", self._space(sender), "route", verb, "blackhole", f"{self.addresses[receiver]}/32")
+        for receiver in receivers:
+            run("ip", "-n", self._space(sender), "route", verb, "blackhole", f"{self.addresses[receiver]}/32")
 
     def _space(self, name: str) -> str:
         return f"{self._prefix}{name}"

@@ -130,7 +130,7 @@ def test_a_planted_fault_turns_a_world_red(monkeypatch: pytest.MonkeyPatch, faul
 def test_what_ends_a_driver_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """An error inside a simulated process is a finding, never lost in a task."""
 
-    def broken(self: Node) -> None:
+    def broken(self: Node, now_ns: int) -> None:
         raise RuntimeError("planted")
 
     monkeypatch.setattr(Node, "ready", broken)

@@ -124,6 +124,9 @@ class _Read:
     lease: LeaseId  # refused while this one is expiring
 
 
+NEVER_NS: Final = 1 << 63
+
+
 @dataclass(slots=True)
 class _InFlight:
     """Every request that is not answered yet, by what it waits for."""
@@ -133,6 +136,7 @@ class _InFlight:
     reads: dict[RequestId, _Read] = field(default_factory=dict)  # until their index is known
     readable: list[tuple[Index, RequestId, _Read]] = field(default_factory=list)  # until it is applied
     renewals: list[_Renewal] = field(default_factory=list)  # in no round yet
+    round_due_ns: int = NEVER_NS  # when these have to be, at the latest
     rounds: dict[RequestId, list[_Renewal]] = field(default_factory=dict)  # by the round's own request
     confirmed: list[tuple[Index, list[_Renewal]]] = field(default_factory=list)  # until the index is applied
     logged: dict[RequestId, list[_Renewal]] = field(default_factory=dict)  # by the log entry's own request
@@ -223,12 +227,15 @@ class Node:
             self._flight.reads[request] = _Read(query, lease)
             self._replica.step(ReadRequested(request), now_ns)
 
-    def renew(self, request: RequestId, lease: LeaseId, now_ns: int) -> None:
+    def renew(self, request: RequestId, lease: LeaseId, now_ns: int, *, patience_ns: int = 0) -> None:
         """Extend a lease to now + its ttl, once a quorum has confirmed that this node still leads. All renewals that come
-        in before one ready() share one round, so they cost no log entry and no fsync."""
+        in before one ready() share one round, so they cost no log entry and no fsync. With `patience_ns` they also wait for the
+        next heartbeat, at most so long: then they cost no message either."""
         self._flight.count += 1
         if self._has_room(request):
             self._flight.renewals.append(_Renewal(request, lease, now_ns))
+            wait_ns = max(0, patience_ns) if self._leadership.role is Role.LEADER else 0
+            self._flight.round_due_ns = min(self._flight.round_due_ns, now_ns + wait_ns)
             self._leases.hold(lease)
 
     def raise_level(self, level: int, now_ns: int) -> None:
@@ -255,6 +262,10 @@ class Node:
 
     def deadline_passed(self, now_ns: int) -> None:
         """`deadline_ns` was reached. An early call does nothing."""
+        if now_ns >= self._replica.deadline_ns:
+            self._begin_round(
+                NEVER_NS
+            )  # on a leader it is time for heartbeats, as a rule: who waits goes with them
         self._replica.step(DeadlinePassed(), now_ns)
         if not self._leadership.serving:
             return
@@ -280,7 +291,8 @@ class Node:
     def deadline_ns(self) -> int:
         """When to call deadline_passed. Re-read it after every call."""
         lease_ns = self._leases.next_ns
-        return self._replica.deadline_ns if lease_ns is None else min(self._replica.deadline_ns, lease_ns)
+        deadline_ns = min(self._replica.deadline_ns, self._flight.round_due_ns)
+        return deadline_ns if lease_ns is None else min(deadline_ns, lease_ns)
 
     def _has_room(self, request: RequestId) -> bool:
         if request < 0:
@@ -301,11 +313,11 @@ class Node:
 
     # --- what is to be done --------------------------------------------------------------------------------------
 
-    def ready(self) -> NodeReady | None:
+    def ready(self, now_ns: int) -> NodeReady | None:
         """Take what is to be sent and persisted; None while one is outstanding or nothing is to be done."""
         if self._outstanding is not None:
             return None
-        self._begin_round()
+        self._begin_round(now_ns)
         ready = self._replica.ready()
         if ready is None:
             if not self._answers:
@@ -319,16 +331,17 @@ class Node:
         """Somebody reads or renews and is in no round yet, as far as can be told at no cost."""
         return bool(self._flight.renewals or self._flight.reads)
 
-    def _begin_round(self) -> None:
+    def _begin_round(self, now_ns: int) -> None:
         """One round confirms all the renewals that came since the last."""
-        if self._flight.renewals:
+        if self._flight.renewals and now_ns >= self._flight.round_due_ns:
+            self._flight.round_due_ns = NEVER_NS
             own = RequestId(next(self._own_requests))
             self._flight.rounds[own], self._flight.renewals = self._flight.renewals, []
             self._replica.step(ReadRequested(own), self._flight.rounds[own][-1].received_ns)
 
     def urgent(self, now_ns: int) -> NodeUrgent:
         """What need not wait while a NodeReady is outstanding: who reads, or renews a lease, waits for no write of others."""
-        self._begin_round()
+        self._begin_round(now_ns)
         urgent = self._replica.urgent()
         for read in urgent.reads:
             self._confirm(read)

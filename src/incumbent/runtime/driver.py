@@ -155,9 +155,9 @@ class Driver:
             case Read(query, lease):
                 figures.reads += 1
                 self._ask(partial(node.read, lease=lease), query, tell)
-            case Renew(lease):
+            case Renew(lease, patience_ns):
                 figures.renewals += 1
-                self._ask(node.renew, lease, tell)
+                self._ask(partial(node.renew, patience_ns=patience_ns), lease, tell)
             case _:
                 assert_never(asked)
 
@@ -169,9 +169,10 @@ class Driver:
         """A linearizable read; with `lease`, refused while that lease's expiry is undecided."""
         return self._future(Read(query, lease))
 
-    def renew(self, lease: LeaseId) -> asyncio.Future[Outcome]:
-        """Extend a lease by its full ttl, counted from when the leader takes this request."""
-        return self._future(Renew(lease))
+    def renew(self, lease: LeaseId, patience_ns: int = 0) -> asyncio.Future[Outcome]:
+        """Extend a lease by its full ttl, counted from when the leader takes this request. With `patience_ns`, it may wait so
+        long for the next heartbeat and cost none of its own."""
+        return self._future(Renew(lease, patience_ns))
 
     def change_membership(self, change: MembershipChange) -> asyncio.Future[Outcome]:
         """Change who votes. Done once it is agreed on; it completes by itself."""
@@ -240,7 +241,7 @@ class Driver:
         while not self.ended:
             self._step_all()
             self._tell_membership()
-            ready = self._node.ready()
+            ready = self._node.ready(self._clock.now_ns())
             if ready is None:
                 await self._sleep()
                 continue

@@ -97,6 +97,7 @@ class Read(msgspec.Struct, frozen=True, array_like=True, tag="read"):
 
 class Renew(msgspec.Struct, frozen=True, array_like=True, tag="renew"):
     lease: LeaseId
+    patience_ns: int = 0  # so long it may wait for a round that begins anyway
 
 
 Request = Submit | Read | Renew

@@ -213,7 +213,7 @@ class Voter:
     def _pump(self, now_ns: int) -> None:
         node = self._running()
         while not self._busy:
-            ready = node.ready()
+            ready = node.ready(now_ns)
             if ready is None:
                 break
             for envelope in ready.now:

@@ -113,6 +113,8 @@ def on_heartbeat_timeout(state: State) -> None:
     """Everything that a leader does at every heartbeat interval."""
     _measure(state)
     _rank(state)
+    if state.commit >= state.term_start:
+        state.reads.begin(state.me, state.commit)  # who waits for a round goes with these heartbeats
     _beat(state)
     state.heartbeat_ns = state.now_ns + state.heartbeat_interval_ns
     if state.now_ns - state.written_ns >= state.election_min_ns:

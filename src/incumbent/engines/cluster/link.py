@@ -22,8 +22,9 @@ class Link(Protocol):
         """A linearizable read; with `lease`, only while that lease's expiry is not under way. Raises as `submit`."""
         ...
 
-    async def renew(self, lease: LeaseId, *, timeout: float) -> Result:
-        """Extend a lease by its full ttl, counted no sooner than this call. Raises as `submit`."""
+    async def renew(self, lease: LeaseId, *, patience: float = 0.0, timeout: float) -> Result:
+        """Extend a lease by its full ttl, counted no sooner than this call. It may wait `patience` seconds for a round that
+        begins anyway. Raises as `submit`."""
         ...
 
     def watch(self, key: bytes, end: bytes | None, after: Revision) -> AsyncIterator[None]:

@@ -69,8 +69,8 @@ class RemoteLink:
     async def read(self, query: Query, *, lease: LeaseId = NO_LEASE, timeout: float) -> Result:
         return await self._client.read(query, lease=lease, timeout=timeout)
 
-    async def renew(self, lease: LeaseId, *, timeout: float) -> Result:
-        return await self._client.renew(lease, timeout=timeout)
+    async def renew(self, lease: LeaseId, *, patience: float = 0.0, timeout: float) -> Result:
+        return await self._client.renew(lease, patience=patience, timeout=timeout)
 
     def watch(self, key: bytes, end: bytes | None, after: Revision) -> AsyncIterator[None]:
         return self._client.watch(key, end, after)

@@ -45,8 +45,9 @@ class SimLink:
     async def read(self, query: Query, *, lease: LeaseId = NO_LEASE, timeout: float) -> Result:
         return await self._call(lambda driver: driver.read(query, lease=lease), timeout, changes=False)
 
-    async def renew(self, lease: LeaseId, *, timeout: float) -> Result:
-        return await self._call(lambda driver: driver.renew(lease), timeout, changes=False)
+    async def renew(self, lease: LeaseId, *, patience: float = 0.0, timeout: float) -> Result:
+        patience_ns = round(patience * 1e9)
+        return await self._call(lambda driver: driver.renew(lease, patience_ns), timeout, changes=False)
 
     def watch(self, key: bytes, end: bytes | None, after: Revision) -> AsyncIterator[None]:
         return self._driver.watch(key, end, after)
