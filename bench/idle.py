@@ -67,11 +67,19 @@ async def observed(processes: Processes, seconds: float) -> dict[str, Any]:
 
 
 async def keep(renewals: Sequence[Callable[[], Awaitable[object]]]) -> None:
-    """Each of them once in a third of the ttl, evenly."""
-    while True:
-        for renew in renewals:
+    """Each of them once in a third of the ttl, evenly, and none waiting for another."""
+    period_s = TTL_S / 3
+
+    async def again(renew: Callable[[], Awaitable[object]], offset_s: float) -> None:
+        await asyncio.sleep(offset_s)
+        while True:
+            began = time.monotonic()
             await renew()
-            await asyncio.sleep(TTL_S / 3 / len(renewals))
+            await asyncio.sleep(period_s - (time.monotonic() - began))
+
+    async with asyncio.TaskGroup() as group:
+        for number, renew in enumerate(renewals):
+            group.create_task(again(renew, period_s * number / len(renewals)))
 
 
 async def each(numbers: range, do: Callable[[int], Awaitable[object]]) -> None:
