@@ -66,9 +66,9 @@ async def observed(processes: Processes, seconds: float) -> dict[str, Any]:
     }
 
 
-async def keep(renewals: Sequence[Callable[[], Awaitable[object]]]) -> None:
+async def keep(renewals: Sequence[Callable[[], Awaitable[object]]], ttl_s: float = TTL_S) -> None:
     """Each of them once in a third of the ttl, evenly, and none waiting for another."""
-    period_s = TTL_S / 3
+    period_s = ttl_s / 3
 
     async def again(renew: Callable[[], Awaitable[object]], offset_s: float) -> None:
         await asyncio.sleep(offset_s)

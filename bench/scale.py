@@ -14,14 +14,15 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from bench.failover import Fault, one
-from bench.idle import each, segments_between
+from bench.idle import each, keep, segments_between
 from bench.nodes import Nodes, memory_mib, running
 from bench.report import machine, parser
 
@@ -52,16 +53,11 @@ async def sessions(engine: Engine) -> AsyncIterator[list[Session]]:
     """Open, and kept so."""
     made = [await engine.open_session(TTL_S, f"{time.time_ns()}-{n}") for n in range(SESSIONS)]
 
-    async def keep() -> None:
-        while True:
-            for session in made:
-                try:
-                    await engine.renew(session)
-                except IncumbentError:
-                    continue  # a leader was killed; the next round comes in time
-                await asyncio.sleep(TTL_S / 3 / SESSIONS)
+    async def renew(session: Session) -> None:
+        with suppress(IncumbentError):  # a leader was killed; the next comes in time
+            await engine.renew(session)
 
-    keeping = asyncio.create_task(keep())
+    keeping = asyncio.create_task(keep([partial(renew, session) for session in made], TTL_S))
     try:
         yield made
     finally:
