@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -52,6 +53,7 @@ class Nodes:
             if network is None
             else {name: (host, PORT) for name, host in network.addresses.items()}
         )
+        self.http = {name: ("127.0.0.1", free_port()) for name in names}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._directory = directory
         self._options = options if network is None else (*options, "--insecure")
@@ -62,6 +64,8 @@ class Nodes:
         peers = ",".join(f"{n}={host}:{port}" for n, (host, port) in self.addresses.items())
         command = [sys.executable, "-m", "incumbent", "serve", "--cluster", CLUSTER, "--node", name]
         command += ["--data-dir", str(self._directory / name), *self._options]
+        if self._network is None:
+            command += ["--http", "{}:{}".format(*self.http[name])]
         host, port = self.addresses[name]
         command += ["--listen", f"{host}:{port}"] if joins else ["--peers", peers]
         profile = os.environ.get("INCUMBENT_BENCH_PROFILE")
@@ -71,6 +75,13 @@ class Nodes:
             command[:0] = self._network.inside(name)
         with (self._directory / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(command, stderr=log, start_new_session=True)
+
+    def metric(self, name: str, metric: str) -> float:
+        """One figure of a node's, as a scraper gets it."""
+        host, port = self.http[name]
+        with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=ASK_TIMEOUT_S) as answer:
+            lines = answer.read().decode().splitlines()
+        return next(float(line.split()[1]) for line in lines if line.startswith(f"{metric} "))
 
     def signal(self, name: str, number: signal.Signals) -> None:
         self.processes[name].send_signal(number)
