@@ -47,9 +47,12 @@ def test_one_holds_it_at_a_time_in_order_and_tokens_rise() -> None:
 
 def test_a_lock_is_no_election_of_the_same_name() -> None:
     async def story(sim: Simulation) -> None:
-        async with Lab(sim).connect() as cluster:
-            async with Lock(cluster, "x").hold(), cluster.election("x").campaign():
-                pass
+        async with (
+            Lab(sim).connect() as cluster,
+            Lock(cluster, "x").hold(),
+            cluster.election("x").campaign(),
+        ):
+            pass
 
     simulate(story, seed=2)
 

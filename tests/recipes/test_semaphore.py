@@ -213,9 +213,12 @@ def test_another_number_of_slots_is_refused_whoever_came_first() -> None:
 def test_a_name_is_no_slot_of_another() -> None:
     async def story(sim: Simulation) -> None:
         lab = Lab(sim)
-        async with lab.connect() as one:
-            async with Semaphore(one, "s", 1).hold(), Semaphore(one, "s/0", 1).hold():
-                assert len(lab.members("semaphore/s/0")) == 1
+        async with (
+            lab.connect() as one,
+            Semaphore(one, "s", 1).hold(),
+            Semaphore(one, "s/0", 1).hold(),
+        ):
+            assert len(lab.members("semaphore/s/0")) == 1
 
     simulate(story, seed=7)
 
