@@ -137,6 +137,11 @@ class Cluster:
         )
 
 
+def office_of(cluster: Cluster) -> Office:
+    """For recipes: what all elections of this cluster object share."""
+    return cluster._office  # noqa: SLF001  - one subject in two layers, and nothing for users
+
+
 @asynccontextmanager
 async def _connected(
     url: str | None,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import Final, TypeVar
 
 from incumbent.engines.inputs import check_name
 from incumbent.errors import InvalidInput, LeadershipLost
+from incumbent.leadership.attempt import attempt
 from incumbent.leadership.campaign import Campaign
 from incumbent.leadership.events import Listener
 from incumbent.leadership.observe import look, observe
@@ -78,26 +78,14 @@ class Election:
             probe=self._probe,
         )
 
-    @asynccontextmanager
-    async def try_campaign(self, timeout: float, value: bytes = b"") -> AsyncGenerator[Term | None, None]:
+    def try_campaign(self, timeout: float, value: bytes = b"") -> AbstractAsyncContextManager[Term | None]:
         """As `campaign`, but waits at most `timeout` seconds: ``async with election.try_campaign(2) as term:`` gives None
         when it was not elected by then, and the block runs all the same. A member that waited in vain leaves at once, in
         the background; it never leads.
 
         Raises InvalidInput for a timeout that is not above 0.
         """
-        if not 0 < timeout < math.inf:
-            raise InvalidInput("timeout", f"is {timeout!r}", "give seconds, above 0")
-        async with AsyncExitStack() as stack:
-            term: Term | None = None
-            limit = asyncio.timeout(timeout)
-            try:
-                async with limit:
-                    term = await stack.enter_async_context(self.campaign(value))
-            except TimeoutError:
-                if not limit.expired():
-                    raise
-            yield term
+        return attempt(self.campaign(value), timeout)
 
     async def run(
         self,

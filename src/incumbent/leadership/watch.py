@@ -12,13 +12,16 @@ from incumbent.leadership.world import Tasks, log
 class Watch:
     """Wakes whoever waits when the group may have changed since `after`, or when the watch is lost.
 
-    A bounded wait on the engine's own iterator would end the iterator with the wait. You owe a `close`.
+    A bounded wait on the engine's own iterator would end the iterator with the wait. You owe a `close`. Watches with the
+    same `news` wake together: whoever waits for one of them waits for all.
     """
 
-    def __init__(self, engine: Engine, group: str, after: object, tasks: Tasks) -> None:
+    def __init__(
+        self, engine: Engine, group: str, after: object, tasks: Tasks, news: asyncio.Event | None = None
+    ) -> None:
         self.lost = False  # it cannot go on: read anew, and watch from there
         self.woken = False  # it worked at least once
-        self._news = asyncio.Event()
+        self._news = asyncio.Event() if news is None else news
         self._pump = tasks.spawn(self._run(engine, group, after), f"incumbent-watch-{group}")
 
     async def wait(self, timeout_s: float | None = None) -> None:
