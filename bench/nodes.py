@@ -106,6 +106,18 @@ class Nodes:
     def url(self) -> str:
         return "cluster://" + ",".join(f"{host}:{port}" for host, port in self.addresses.values())
 
+    async def formed(self) -> None:
+        """Until they have a leader that answers."""
+        client = self.client()
+        async with asyncio.timeout(START_TIMEOUT_S):
+            while True:
+                try:
+                    await client.read(Range(b"k"), timeout=1.0)
+                    break
+                except EngineUnavailable:
+                    await asyncio.sleep(0.05)
+        await client.close()
+
     def operator(self) -> Operator:
         deadline = asyncio.get_running_loop().time() + ASK_TIMEOUT_S
         return Operator(CLUSTER, list(self.addresses.values()), deadline)
@@ -165,15 +177,7 @@ async def running(
     try:
         for name in names:
             nodes.start(name)
-        client = nodes.client()
-        async with asyncio.timeout(START_TIMEOUT_S):
-            while True:
-                try:
-                    await client.read(Range(b"k"), timeout=1.0)
-                    break
-                except EngineUnavailable:
-                    await asyncio.sleep(0.05)
-        await client.close()
+        await nodes.formed()
         yield nodes
     finally:
         nodes.stop()
