@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from contextlib import AsyncExitStack
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,12 @@ from typing import Any
 import pytest
 
 import incumbent
-from incumbent.engines.api import CellWrite
-from incumbent.errors import InvalidInput, OutcomeUnknown
+from incumbent.engines.api import Cell, CellWrite, Claimed
+from incumbent.errors import EngineError, InvalidInput, OutcomeUnknown
 from incumbent.leadership.connect import Cluster
 from incumbent.leadership.term import Term
 from incumbent.recipes.schedule import CELL, Schedule, Work
-from incumbent.recipes.ticks import Mark, Missed, Tick
+from incumbent.recipes.ticks import Mark, Missed, Tick, encode
 from incumbent.sim.loop import Simulation, simulate
 from tests.engines.stranger import StrangerEngine
 from tests.leadership.lab import TTL_S, Lab, cut, mend, until
@@ -243,23 +244,81 @@ def test_who_was_removed_and_does_not_know_it_starts_nothing() -> None:
         diary = Diary(lab)
         engine = lab.engine()
         async with lab.connect(engine) as one, lab.connect() as two:
-            a = diary.start(one, "a")
+            a = diary.start(one)
             await until(lambda: diary.started)
-            b = diary.start(two, "b")
-            await until(lambda: lab.members(GROUP) == ["a", "b"])
+            token = diary.started[0][2]
+            await asyncio.sleep(8)
             cut(engine, "claim", "roster", "renew")  # nothing tells it, but what it writes is refused
-            lab.store.lose_watches()
-            (entry, _) = (await two.engine.roster(GROUP)).members
-            before = diary.wall()
+            (entry,) = (await two.engine.roster(GROUP)).members
             await two.engine.remove(GROUP, entry.id, entry.order)
-            await asyncio.sleep(25)
-            later = [(name, tick.at) for name, tick, _ in diary.started if tick.at > before]
-            assert later
-            assert {name for name, _ in later} == {"b"}
+            await asyncio.sleep(3)  # over the next tick, and less than what it has of its lease
+            assert len(diary.started) == 1
             mend(engine)
-            await end(a, b)
+            await until(lambda: len(diary.started) == 2)
+            assert diary.ticks[1] - diary.ticks[0] == 10
+            assert diary.started[1][2] > token, "in another term"
+            await end(a)
 
     simulate(story, seed=7)
+
+
+class Repeating(StrangerEngine):
+    """A network that brings each write again, much later."""
+
+    async def write_cells(
+        self, group: str, writes: Sequence[CellWrite], claimed: Claimed | None
+    ) -> tuple[Cell, ...]:
+        self.repeats: set[asyncio.Task[None]] = getattr(self, "repeats", set())
+        self.repeats.add(asyncio.create_task(self._again(group, writes, claimed)))
+        return await super().write_cells(group, writes, claimed)
+
+    async def _again(self, group: str, writes: Sequence[CellWrite], claimed: Claimed | None) -> None:
+        await asyncio.sleep(15)
+        with suppress(EngineError):
+            await super().write_cells(group, writes, claimed)
+
+
+def test_a_mark_that_comes_late_takes_nothing_back() -> None:
+    """P3."""
+
+    async def story(sim: Simulation) -> None:
+        lab = Lab(sim)
+        diary = Diary(lab)
+        async with lab.connect(Repeating(lab.store)) as one, lab.connect() as two:
+            a = diary.start(one)
+            await until(lambda: len(diary.started) == 3)
+            await asyncio.sleep(7)  # the mark of the second tick has come again
+            last = await diary.schedule(two).last()
+            assert last is not None
+            assert last.at == diary.ticks[-1]
+            await end(a)
+            b = diary.start(two)
+            await asyncio.sleep(25)
+            assert len(set(diary.ticks)) == len(diary.ticks)
+            await end(b)
+
+    simulate(story, seed=11)
+
+
+def test_a_mark_of_somebody_else_is_obeyed() -> None:
+    """Operators may move it: over what is not to be run, or away, to begin anew."""
+
+    async def story(sim: Simulation) -> None:
+        lab = Lab(sim)
+        diary = Diary(lab)
+        async with lab.connect() as one, lab.connect() as two:
+            a = diary.start(one)
+            await until(lambda: diary.started)
+            ahead = encode(Mark(diary.ticks[0] + 30, 0))
+            await two.engine.write_cells(GROUP, [CellWrite(CELL, ahead, None)], None)
+            await until(lambda: len(diary.started) == 2)
+            assert diary.ticks[1] - diary.ticks[0] == 40
+            await two.engine.write_cells(GROUP, [CellWrite(CELL, None, None)], None)
+            await asyncio.sleep(25)
+            assert len(set(diary.ticks)) == len(diary.ticks) > 2
+            await end(a)
+
+    simulate(story, seed=12)
 
 
 def test_an_error_of_the_work_ends_the_run_and_leaves_the_tick_marked_or_not() -> None:

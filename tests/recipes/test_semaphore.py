@@ -182,7 +182,8 @@ def test_a_paused_slot_is_gone_around() -> None:
         lab = Lab(sim)
         async with lab.connect() as one:
             await one.election("semaphore/s/0").operations.pause()
-            async with Semaphore(one, "s", 2).hold() as slot:
+            async with Semaphore(one, "s", 2).try_hold(3 * TTL_S) as slot:
+                assert slot is not None
                 assert slot.number == 1
 
     simulate(story, seed=5)

@@ -87,6 +87,7 @@ def due(ticks: Ticks, last: float, now: float, policy: Policy) -> Tick | None:
 
     Raises InvalidInput when more than TICKS_MAX are due.
     """
+    # Looked for from where the oldest may be that is run.
     back_s = policy.on_time if policy.missed is Missed.SKIP else max(policy.on_time, policy.missed_within)
     found = list[Tick]()
     at = next_after(ticks, max(last, now - back_s))
@@ -98,13 +99,10 @@ def due(ticks: Ticks, last: float, now: float, policy: Policy) -> Tick | None:
         found.append(Tick(at, missed=now - at >= policy.on_time))
         at = next_after(ticks, at)
     late = sum(tick.missed for tick in found)
-    match policy.missed:
-        case Missed.SKIP:
-            found = found[late:]
-        case Missed.RUN_ONCE:
-            found = found[-1:] if late else found
-        case Missed.RUN_ALL:
-            found = found[max(0, late - policy.missed_max) :]
+    if policy.missed is Missed.RUN_ONCE and late:
+        return found[-1]
+    if policy.missed is Missed.RUN_ALL:
+        del found[: max(0, late - policy.missed_max)]
     return found[0] if found else None
 
 

@@ -62,13 +62,6 @@ RECIPES: Final[tuple[Mutant, ...]] = (
         (suite(OF_SEMAPHORE),),
     ),
     Mutant(
-        "the slot of a semaphore's first waiter is its queue",
-        SEMAPHORE,
-        'f"semaphore/{name}/{number}"',
-        'f"semaphore/{name}/queue"',
-        (suite(OF_SEMAPHORE),),
-    ),
-    Mutant(
         "who is first of the queue stands for a slot that is taken and waits there",
         SEMAPHORE,
         "                if not rosters[number].members:\n",
@@ -151,6 +144,7 @@ RECIPES: Final[tuple[Mutant, ...]] = (
         "            await until_answered(lambda: engine.leave(member), rng)\n",
         "            pass\n",
         (suite(OF_MEMBERSHIP),),
+        promises=("P2",),
     ),
     Mutant(
         "who was removed never looks",
@@ -167,10 +161,10 @@ RECIPES: Final[tuple[Mutant, ...]] = (
         (suite(OF_MEMBERSHIP),),
     ),
     Mutant(
-        "an update during a lost session waits for ever",
+        "an update is not waited for",
         STAY,
-        "        self._tell(said)\n        while not self._is_over():",
-        "        self._tell(min(said, 1))\n        while not self._is_over():",
+        "        self._wanted += 1\n",
+        "",
         (suite(OF_MEMBERSHIP),),
     ),
     Mutant(
@@ -186,6 +180,7 @@ RECIPES: Final[tuple[Mutant, ...]] = (
         "CellWrite(CELL, value, version)",
         "CellWrite(CELL, value, None)",
         (suite(OF_SCHEDULE),),
+        promises=("P3",),
     ),
     Mutant(
         "a tick that was not marked is started all the same",
@@ -232,15 +227,22 @@ RECIPES: Final[tuple[Mutant, ...]] = (
     Mutant(
         "missed ticks are run although they are to be skipped",
         TICKS,
-        "            found = found[late:]\n",
-        "            pass\n",
+        "policy.on_time if policy.missed is Missed.SKIP else",
+        "",
         (suite(OF_TICKS, OF_SCHEDULE),),
     ),
     Mutant(
         "the first of the missed is run for all of them",
         TICKS,
-        "found[-1:] if late else found",
-        "found[:1] if late else found",
+        "        return found[-1]\n",
+        "        return found[0]\n",
+        (suite(OF_TICKS, OF_SCHEDULE),),
+    ),
+    Mutant(
+        "more of the missed are run than were asked for",
+        TICKS,
+        "        del found[: max(0, late - policy.missed_max)]\n",
+        "        pass\n",
         (suite(OF_TICKS, OF_SCHEDULE),),
     ),
     Mutant(
