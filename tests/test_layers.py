@@ -32,7 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 RANK = {name: rank for rank, line in enumerate(LAYERS) for name in line}
 
 PURE = (
-    "errors", "ids", "consensus", "kv", "check", "node", "engines/api.py",
+    "errors", "ids", "consensus", "kv", "check", "node", "engines/api.py", "recipes/ticks.py", "recipes/view.py",
     *(f"leadership/{name}.py" for name in ("control", "history", "outcome", "preference", "roll", "standing", "tenure", "why")),
 )  # fmt: skip
 IMPURE_MODULES = {

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import incumbent
-from incumbent.errors import EngineUnavailable, InvalidInput, NotAllowed, OutcomeUnknown
+from incumbent.errors import EngineUnavailable, InvalidInput, MemberGone, NotAllowed, OutcomeUnknown
 from incumbent.leadership.connect import Cluster
 from incumbent.leadership.roll import UNKNOWN, Unknown
 from incumbent.recipes.membership import Membership, News, Peer, news_between
@@ -221,6 +221,24 @@ def test_a_join_whose_answer_was_lost_is_undone_with_the_block() -> None:
             assert not lab.members(GROUP), "and nothing brings it back"
 
     simulate(story, seed=7)
+
+
+def test_an_update_that_the_end_of_the_block_overtakes_says_so() -> None:
+    async def story(sim: Simulation) -> None:
+        lab = Lab(sim)
+        engine = lab.engine()
+        async with lab.connect(engine) as one:
+            membership = Membership(one, "m")
+            async with membership.join("1"):
+                cut(engine)
+                updating = asyncio.create_task(membership.update("2"))
+                await asyncio.sleep(3 * TTL_S)  # the session is over, so nothing is to be told any more
+            mend(engine)
+            with pytest.raises(MemberGone):
+                await updating
+            assert lab.members(GROUP) == []
+
+    simulate(story, seed=11)
 
 
 def test_one_stay_of_a_cluster_object_at_a_time() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 
 import pytest
@@ -14,6 +15,7 @@ from incumbent.leadership.connect import Cluster
 from incumbent.leadership.roll import Leader
 from incumbent.recipes.semaphore import CELL, SLOTS_MAX, Semaphore
 from incumbent.sim.loop import Simulation, simulate
+from tests.engines.stranger import StrangerEngine
 from tests.leadership.lab import TTL_S, Lab, cut, mend, until
 
 QUEUE = "semaphore/s/queue"
@@ -180,7 +182,8 @@ def test_a_paused_slot_is_gone_around() -> None:
         lab = Lab(sim)
         async with lab.connect() as one:
             await one.election("semaphore/s/0").operations.pause()
-            async with Semaphore(one, "s", 2).hold() as slot:
+            async with Semaphore(one, "s", 2).try_hold(3 * TTL_S) as slot:
+                assert slot is not None
                 assert slot.number == 1
 
     simulate(story, seed=5)
@@ -241,21 +244,22 @@ def test_who_waits_when_the_cluster_object_is_closed_is_told() -> None:
     simulate(story, seed=8)
 
 
-def test_without_news_of_expiry_a_free_slot_is_found_all_the_same() -> None:
+class Silent(StrangerEngine):
+    """Watches say nothing, and do not say that they are lost either."""
+
+    async def watch(self, group: str, after: object) -> AsyncGenerator[None, None]:
+        await asyncio.Event().wait()
+        yield
+
+
+def test_a_free_slot_is_found_without_being_told_of_it() -> None:
     async def story(sim: Simulation) -> None:
-        lab = Lab(sim, announces_expiry=False)
-        engine = lab.engine()
-        async with lab.connect(engine) as one, lab.connect() as two:
-
-            async def hold() -> None:
-                async with Semaphore(one, "s", 1).hold():
-                    cut(engine)
-                    await asyncio.Event().wait()
-
-            holding = asyncio.create_task(hold())
+        lab = Lab(sim)
+        async with lab.connect() as one, lab.connect(Silent(lab.store)) as two:
+            work = asyncio.create_task(Floor(1).work(Semaphore(one, "s", 1), "a", 2))
             await asyncio.sleep(1)
-            async with Semaphore(two, "s", 1).hold():
-                pass
-            await asyncio.gather(holding, return_exceptions=True)
+            async with Semaphore(two, "s", 1).try_hold(2 * TTL_S) as slot:
+                assert slot is not None
+            await work
 
     simulate(story, seed=9)

@@ -1,1 +1,5 @@
-"""What is built on an elected leader. `ring`: a cache ring under one view, decided by its coordinator (`view`)."""
+"""What is built on rosters and elected leaders.
+
+`lock`: its first member. `semaphore`: n of them. `membership`: all of them. `schedule`: work once per tick (`ticks`), by the leader.
+`ring`: a cache ring under one view, decided by its coordinator (`view`).
+"""

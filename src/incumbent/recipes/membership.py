@@ -81,7 +81,7 @@ class Membership:
         """Say something else from now on; the place in the order stays. When it returns, the others can see it; after
         a lost session that is in the next stay.
 
-        Raises InvalidInput for metadata too large, and outside of the block of `join`.
+        Raises InvalidInput for metadata too large, and outside of the block of `join`; MemberGone when the block ends meanwhile.
         """
         value = member_value(self.member, _encoded(metadata))
         if self._stay is None:

@@ -12,9 +12,9 @@ from typing import Final
 
 from incumbent.engines.api import Member
 from incumbent.errors import (
-    EngineError,
     EngineUnavailable,
     IncarnationChanged,
+    IncumbentError,
     MemberGone,
     SessionGone,
 )
@@ -51,7 +51,7 @@ class Stay:
         await self._until_told()
 
     async def say(self, value: bytes) -> None:
-        """Until the others can see it."""
+        """Until the others can see it. Raises MemberGone when the stay ends meanwhile."""
         self._value = value
         self._wanted += 1
         self._wake.set()
@@ -77,6 +77,7 @@ class Stay:
                 if self._task.cancelled() or self._office.closed:
                     raise EngineUnavailable("this cluster object was closed")
                 self._task.result()
+                raise MemberGone("the block of `join` ended meanwhile")
 
     # --- the task -------------------------------------------------------------------------------------------------
 
@@ -93,7 +94,7 @@ class Stay:
                     keeper.end(Reason.ENGINE_RESET if restored else Reason.SESSION_GONE)
                 except MemberGone:
                     logger.warning("%s: removed; joining again", self._group)
-                except EngineError:
+                except IncumbentError:
                     if not self._told:
                         raise  # whoever began it is told
                     logger.exception("%s: joining again failed; it is tried again", self._group)

@@ -16,6 +16,7 @@ from tests.mutants.catalogue.leases import LEASES
 from tests.mutants.catalogue.logs import LOGS
 from tests.mutants.catalogue.memberships import MEMBERSHIPS
 from tests.mutants.catalogue.reads import READS
+from tests.mutants.catalogue.recipes import RECIPES
 from tests.mutants.catalogue.requests import REQUESTS
 from tests.mutants.catalogue.snapshots import SNAPSHOTS
 from tests.mutants.catalogue.transfers import TRANSFERS
@@ -34,6 +35,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *REQUESTS,
     *LEADERS,
     *VERBS,
+    *RECIPES,
     *ENGINES,
     *GATES,
     *ETCD,
