@@ -8,6 +8,7 @@ commits, one Redis with every write on disk; for Kubernetes the fake of incumben
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,8 @@ from tests.servers.every import EVERY
 
 ROOT: Final = Path(__file__).parents[1]
 TTL_S: Final = 3.0
+PHASE_S_MAX: Final = 1.0
+"""Waited in addition, at random, so that a recipe that looks from time to time is met at any point of its pause."""
 SETTLE_S: Final = 0.3
 """Until who was told to acquire stands and waits."""
 GUARDED_S: Final = 1.0
@@ -94,7 +97,7 @@ def resigned_ms(recipe: str, url: str, trials: int) -> list[float]:
         for _ in range(trials + WARM_TRIALS):
             holder, heir = contenders
             heir.tell("acquire")
-            time.sleep(SETTLE_S)
+            time.sleep(SETTLE_S + random.uniform(0, PHASE_S_MAX))
             holder.tell("release")
             led_s = heir.said()
             samples.append(1e3 * (led_s - holder.said()))
@@ -109,7 +112,7 @@ def killed_ms(recipe: str, url: str, trials: int) -> list[float]:
         for _ in range(trials):
             holder, heir = contenders
             heir.tell("acquire")
-            time.sleep(GUARDED_S)
+            time.sleep(GUARDED_S + random.uniform(0, PHASE_S_MAX))
             killed_s = time.clock_gettime(time.CLOCK_MONOTONIC)
             holder.kill()
             samples.append(1e3 * (heir.said() - killed_s))

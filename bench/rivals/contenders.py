@@ -15,11 +15,8 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import parse_qs, urlsplit
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import incumbent
 

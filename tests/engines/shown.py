@@ -16,7 +16,7 @@ from tests.servers import etcd, postgres
 HERE: Final = Path(__file__).parent
 NUMBERS: Final = re.compile(r"^((P\d+|DESIGN [\d.]+)(, | to |: |\.$))+")
 """What a docstring begins with for those who look after promises."""
-LABEL: Final = re.compile(r"(?!True|False|None)[A-Za-z]\w+")
+LABEL: Final = re.compile(r"(?!True|False|None)[A-Za-z][\w ]+")
 """What says something to a reader."""
 
 
@@ -110,7 +110,7 @@ def _labels(test: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
         if isinstance(values, ast.List | ast.Tuple):
             texts = [ast.unparse(value).rpartition(".")[2].strip("'") for value in values.elts]
             found += [text.replace("_", " ") for text in texts if LABEL.fullmatch(text)]
-    return found
+    return found if len(found) > 1 else []
 
 
 def _capital(text: str) -> str:
