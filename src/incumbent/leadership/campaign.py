@@ -389,7 +389,8 @@ class Campaign:
             self._place.release()
             self._when_gone()
         if self._duties is not None and self._seat is not None:
-            await self._duties.ended(self._seat.ended_for)
+            ended = self._duties.ended(self._seat.ended_for)
+            self._office.say_last(ended, f"incumbent-last-words-{self.election}")
 
     def _when_gone(self) -> None:
         self._office.campaigns.discard(self)

@@ -194,6 +194,7 @@ async def _close(office: Office) -> None:
         try:
             await office.sessions.close(abandon=running)
         finally:
+            await office.wait_last_words()
             await office.close_leash()
             await office.tasks.close()
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
 
 from incumbent.engines.api import Engine
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from incumbent.leadership.campaign import Campaign
 
 
+LAST_WORDS_PARTS: Final = 3
+
+
 @dataclass
 class Office:
     engine: Engine
@@ -26,6 +30,7 @@ class Office:
     ttl: float
     closed: bool = False
     campaigns: set[Campaign] = field(default_factory=set)
+    last_words: set[asyncio.Task[None]] = field(default_factory=set)
     _leash: asyncio.Task[Leash] | None = None
     places: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
@@ -35,6 +40,17 @@ class Office:
         if place is None:
             place = self.places[election] = asyncio.Lock()
         return place
+
+    def say_last(self, words: Coroutine[Any, Any, None], name: str) -> None:
+        """What a former leader still has to write. Nobody waits for it but who closes all."""
+        saying = self.tasks.spawn(words, name)
+        self.last_words.add(saying)
+        saying.add_done_callback(self.last_words.discard)
+
+    async def wait_last_words(self) -> None:
+        """At most TTL/3."""
+        if self.last_words:
+            await asyncio.wait(tuple(self.last_words), timeout=self.ttl / LAST_WORDS_PARTS)
 
     async def leash(self) -> Leash:
         """The process that kills this one when a body outlasts its lease; started when first asked for. Raises Unsupported."""
