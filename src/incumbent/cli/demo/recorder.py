@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from pathlib import Path
+from typing import Final
 
 from incumbent.leadership.events import EventKind, TermEvent
 from incumbent.runtime.clock import BoottimeClock
 from incumbent.runtime.process import process_start_ticks
 
 CLOCK = BoottimeClock()
+BEGIN_S_MAX: Final = 1.0
+"""So long a beginning may take to be recorded."""
 
 
 def process_name(pid: int) -> str:
@@ -34,11 +38,13 @@ class Recorder:
 
 
 class TermRecorder:
-    """A listener of an election that records every change of its terms."""
+    """A listener of an election that records every change of its terms. Listeners are called by a thread of their own."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self._process = process_name(os.getpid())
+        self._begun: dict[str, int] = {}  # the newest token whose beginning is recorded, by election
+        self._began = threading.Condition()
 
     def __call__(self, event: TermEvent) -> None:
         fields: dict[str, object] = {
@@ -56,9 +62,16 @@ class TermRecorder:
                 pass
         ended = event.kind in (EventKind.LOST, EventKind.RELEASED)
         self._recorder.record("ended" if ended else event.kind.value, time_ns=event.time_ns, **fields)
+        if event.kind is EventKind.ELECTED:
+            with self._began:
+                self._begun[event.election] = event.token
+                self._began.notify_all()
 
     def acting(self, election: str, candidate: str, token: int, *, time_ns: int) -> None:
-        """The process passed its own check, which it made at or after `time_ns`."""
+        """The process passed its own check, which it made at or after `time_ns`. Recorded after the beginning of its term: a kill
+        between the two must not make a history of somebody who acted and was never elected."""
+        with self._began:
+            self._began.wait_for(lambda: self._begun.get(election, 0) >= token, BEGIN_S_MAX)
         self._recorder.record(
             "acting",
             time_ns=time_ns,
