@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -52,6 +53,7 @@ class Nodes:
             if network is None
             else {name: (host, PORT) for name, host in network.addresses.items()}
         )
+        self.http = {name: ("127.0.0.1", free_port()) for name in names}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._directory = directory
         self._options = options if network is None else (*options, "--insecure")
@@ -62,6 +64,8 @@ class Nodes:
         peers = ",".join(f"{n}={host}:{port}" for n, (host, port) in self.addresses.items())
         command = [sys.executable, "-m", "incumbent", "serve", "--cluster", CLUSTER, "--node", name]
         command += ["--data-dir", str(self._directory / name), *self._options]
+        if self._network is None:
+            command += ["--http", "{}:{}".format(*self.http[name])]
         host, port = self.addresses[name]
         command += ["--listen", f"{host}:{port}"] if joins else ["--peers", peers]
         profile = os.environ.get("INCUMBENT_BENCH_PROFILE")
@@ -71,6 +75,13 @@ class Nodes:
             command[:0] = self._network.inside(name)
         with (self._directory / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(command, stderr=log, start_new_session=True)
+
+    def metric(self, name: str, metric: str) -> float:
+        """One figure of a node's, as a scraper gets it."""
+        host, port = self.http[name]
+        with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=ASK_TIMEOUT_S) as answer:
+            lines = answer.read().decode().splitlines()
+        return next(float(line.split()[1]) for line in lines if line.startswith(f"{metric} "))
 
     def signal(self, name: str, number: signal.Signals) -> None:
         self.processes[name].send_signal(number)
@@ -94,6 +105,18 @@ class Nodes:
     @property
     def url(self) -> str:
         return "cluster://" + ",".join(f"{host}:{port}" for host, port in self.addresses.values())
+
+    async def formed(self) -> None:
+        """Until they have a leader that answers."""
+        client = self.client()
+        async with asyncio.timeout(START_TIMEOUT_S):
+            while True:
+                try:
+                    await client.read(Range(b"k"), timeout=1.0)
+                    break
+                except EngineUnavailable:
+                    await asyncio.sleep(0.05)
+        await client.close()
 
     def operator(self) -> Operator:
         deadline = asyncio.get_running_loop().time() + ASK_TIMEOUT_S
@@ -154,15 +177,7 @@ async def running(
     try:
         for name in names:
             nodes.start(name)
-        client = nodes.client()
-        async with asyncio.timeout(START_TIMEOUT_S):
-            while True:
-                try:
-                    await client.read(Range(b"k"), timeout=1.0)
-                    break
-                except EngineUnavailable:
-                    await asyncio.sleep(0.05)
-        await client.close()
+        await nodes.formed()
         yield nodes
     finally:
         nodes.stop()

@@ -31,6 +31,7 @@ MIB: Final = 1024 * 1024
 VALUE_BYTES: Final = 256 * 1024
 TIMEOUT_S: Final = 600.0
 SETTLE_S: Final = 3.0
+SILENCE: Final = "incumbent_voter_leader_silence_seconds_max"
 NO_OTHERS: Final = ("--snapshot-entries", "1000000", "--snapshot-bytes", str(1 << 40))
 """The snapshots that are asked for are the only ones."""
 
@@ -99,23 +100,30 @@ async def measure(directory: Path, mib: int) -> dict[str, Any]:
         await asyncio.sleep(2.0)
         found: dict[str, Any] = {"state_mib": mib}
 
-        def note(what: str) -> None:
+        async def note(what: str) -> None:
             found[f"{what}_longest_read_gap_ms"] = reads.since()
             found[f"{what}_longest_write_gap_ms"] = writes.since()
+            for name in nodes.processes.keys() - {leader}:
+                silence_s = await asyncio.to_thread(nodes.metric, name, SILENCE)
+                which = "receiver" if name == replaced else "follower"
+                found[f"{what}_longest_silence_at_a_{which}_ms"] = round(1000 * silence_s, 1)
 
-        note("quiet")
+        replaced = ""
         leader = await leader_of(nodes)
+        await note("before")
+        await asyncio.sleep(2.0)
+        await note("quiet")
         before = {name: memory_mib(p.pid, "VmRSS") for name, p in nodes.processes.items()}
         began = time.perf_counter()
         async with asyncio.timeout(TIMEOUT_S):
             await take_snapshot(nodes, leader)
         found["taken_s"] = round(time.perf_counter() - began, 2)
         await asyncio.sleep(SETTLE_S)  # what it stands for is forgotten: memory and files
-        note("taking")
+        await note("taking")
         found["leader_peak_ratio"] = round(
             memory_mib(nodes.processes[leader].pid, "VmHWM") / before[leader], 3
         )
-        follower = next(name for name in nodes.addresses if name != leader)
+        follower = replaced = next(name for name in nodes.addresses if name != leader)
         nodes.kill(follower)
         await asyncio.to_thread(shutil.rmtree, directory / follower)  # not in the way of the pulses
         nodes.start(follower, joins=True)
@@ -123,7 +131,7 @@ async def measure(directory: Path, mib: int) -> dict[str, Any]:
         began = time.perf_counter()
         await operator(nodes).replace(follower, nodes.addresses[follower])
         found["replaced_s"] = round(time.perf_counter() - began, 2)
-        note("sending")
+        await note("sending")
         pid = nodes.processes[follower].pid
         found["receiver_peak_ratio"] = round(memory_mib(pid, "VmHWM") / memory_mib(pid, "VmRSS"), 3)
         found["failed"] = reads.failed + writes.failed

@@ -119,8 +119,8 @@ class Client:
     async def close(self) -> None:
         await self._channel.close()
 
-    async def lease(self) -> int:
-        granted = parsed(await self.grant(field(1, TTL_S)))
+    async def lease(self, ttl_s: int = TTL_S) -> int:
+        granted = parsed(await self.grant(field(1, ttl_s)))
         lease: int = granted[2][0]
         return lease
 

@@ -17,15 +17,17 @@ from incumbent.cli.demo.recorder import CLOCK, Recorder, process_name
 
 ROOT: Final = Path(__file__).parents[2]
 PATIENCE_S: Final = 30.0
+PROGRAM: Final = ("-m", "tests.engines.candidate_process")
 
 
 class Candidates:
-    """By name. All of them write to one history."""
+    """By name. All of them write to one history. `program`: the words before URL, TTL, HISTORY, NAME and GUARDIAN."""
 
-    def __init__(self, directory: Path, ttl_s: float) -> None:
+    def __init__(self, directory: Path, ttl_s: float, program: Sequence[str] = PROGRAM) -> None:
         self.history = directory / "history.jsonl"
         self.log = directory / "candidates.log"
         self._ttl_s = ttl_s
+        self._program = program
         self._recorder = Recorder(self.history)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -34,7 +36,7 @@ class Candidates:
         words = [url, str(self._ttl_s), str(self.history), name, "guardian" if guardian else "alone"]
         with self.log.open("ab") as log:
             self._processes[name] = subprocess.Popen(
-                [*within, sys.executable, "-m", "tests.engines.candidate_process", *words],
+                [*within, sys.executable, *self._program, *words],
                 cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
 
@@ -49,6 +51,12 @@ class Candidates:
         process.kill()
         process.wait()
         self._recorder.record("killed", time_ns=killed_ns, process=named)
+
+    def terminate(self, name: str) -> int:
+        """Asked to go (SIGTERM); its exit code."""
+        process = self._processes.pop(name)
+        process.terminate()
+        return process.wait(PATIENCE_S)
 
     def stop(self, name: str) -> None:
         process = self._processes[name]
@@ -116,8 +124,8 @@ class Candidates:
 
 
 @contextmanager
-def candidates(directory: Path, ttl_s: float) -> Iterator[Candidates]:
-    standing = Candidates(directory, ttl_s)
+def candidates(directory: Path, ttl_s: float, program: Sequence[str] = PROGRAM) -> Iterator[Candidates]:
+    standing = Candidates(directory, ttl_s, program)
     try:
         yield standing
     finally:

@@ -26,20 +26,28 @@ class Proxy:
         self._tasks = set[asyncio.Task[None]]()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        upstream_reader, upstream_writer = await asyncio.open_connection(*self._server_at)
-        doomed: dict[int, int] = {}  # xid: kind
-        ways = [
-            asyncio.create_task(self._requests(reader, upstream_writer, doomed)),
-            asyncio.create_task(self._answers(upstream_reader, writer, doomed)),
-        ]
-        self._tasks.update(ways)
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        for way in ways:
-            way.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
-        self._tasks.difference_update(ways)
-        upstream_writer.close()
-        writer.close()
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            upstream_reader, upstream_writer = await asyncio.open_connection(*self._server_at)
+            try:
+                doomed: dict[int, int] = {}  # xid: kind
+                ways = [
+                    asyncio.create_task(self._requests(reader, upstream_writer, doomed)),
+                    asyncio.create_task(self._answers(upstream_reader, writer, doomed)),
+                ]
+                try:
+                    await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    for way in ways:
+                        way.cancel()
+                    await asyncio.gather(*ways, return_exceptions=True)
+            finally:
+                upstream_writer.close()
+        finally:
+            writer.close()
+            self._tasks.discard(task)
 
     async def _requests(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, doomed: dict[int, int]
@@ -67,9 +75,11 @@ class Proxy:
             writer.write(_LENGTH.pack(len(frame)) + frame)
 
     async def close(self) -> None:
-        for task in self._tasks:
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # transports close in the loop's next turn
 
 
 async def _frames(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:

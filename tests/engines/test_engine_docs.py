@@ -1,4 +1,4 @@
-"""docs/reference/engines.md says what the engines declare. To bring it up to date:
+"""docs/reference/engines.md says what the engines declare, and what was shown on each. To bring it up to date:
 
 .venv/bin/python -m tests.engines.test_engine_docs
 """
@@ -11,10 +11,9 @@ from pathlib import Path
 
 from incumbent.engines.api import Guarantees
 from incumbent.engines.registry import BUILT_IN
+from tests.engines import shown as evidence
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "reference" / "engines.md"
-BEGIN = "<!-- declared: begin -->\n"
-END = "<!-- declared: end -->\n"
 
 
 def declared() -> dict[str, Guarantees]:
@@ -42,15 +41,29 @@ def table(engines: dict[str, Guarantees]) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
-def split(page: str) -> tuple[str, str, str]:
-    before, _, rest = page.partition(BEGIN)
-    inside, _, after = rest.partition(END)
-    return before + BEGIN, inside, END + after
+def split(page: str, section: str = "declared") -> tuple[str, str, str]:
+    begin, end = (f"<!-- {section}: {edge} -->\n" for edge in ("begin", "end"))
+    before, _, rest = page.partition(begin)
+    inside, _, after = rest.partition(end)
+    return before + begin, inside, end + after
 
 
 def test_the_page_shows_what_the_engines_declare() -> None:
     _, inside, _ = split(PAGE.read_text())
     assert inside == table(declared())
+
+
+def test_the_page_lists_what_was_shown_on_each() -> None:
+    _, inside, _ = split(PAGE.read_text(), "shown")
+    assert inside == evidence.section()
+    assert sorted(each.engine for each in evidence.EVERY) == sorted(BUILT_IN)
+
+
+def test_what_a_service_cannot_do_does_not_apply() -> None:
+    """Of the local engine no client can be killed within a process, and one check needs that."""
+    skipped = {each.engine: [check.__name__ for check in each.not_applicable] for each in evidence.EVERY}
+    assert skipped["local"] == ["check_a_killed_clients_session_ends"]
+    assert skipped["redis"] == []
 
 
 def test_every_declared_field_is_explained() -> None:
@@ -66,5 +79,8 @@ def test_every_option_is_documented() -> None:
 
 
 if __name__ == "__main__":
-    before, _, after = split(PAGE.read_text())
-    PAGE.write_text(before + table(declared()) + after)
+    page = PAGE.read_text()
+    for name, made in (("declared", table(declared())), ("shown", evidence.section())):
+        before, _, after = split(page, name)
+        page = before + made + after
+    PAGE.write_text(page)

@@ -262,7 +262,7 @@ def _grant_none(m: Machine) -> None:
 
 
 def _unput(m: Machine) -> None:
-    m._values[b"a"] = m._values[b"a"]._replace(version=0)
+    m._values[b"a"] = msgspec.structs.replace(m._values[b"a"], version=0)
 
 
 def _swap_history(m: Machine) -> None:

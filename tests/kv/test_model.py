@@ -202,7 +202,7 @@ def test_it_agrees_with_the_model(log: list[tuple[Command, Term]]) -> None:
             "a repetition tells the old one"
         )
         assert result.revision <= model.revision
-        assert {each.key: tuple(each)[1:] for each in kv.all()} == model.keys
+        assert {each.key: msgspec.structs.astuple(each)[1:] for each in kv.all()} == model.keys
         assert dict(kv.machine.leases()) == model.leases | model.left
         assert replica.do(decode(encode(command)), term) == result
     seen = [(change.revision, change.key, change.value) for change in kv.machine.changes(*ALL, Revision(1))]

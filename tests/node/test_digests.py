@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from incumbent.consensus.api import Membership
@@ -35,7 +36,7 @@ def corrupt(table: Table, node: NodeId) -> None:
     """It applies a command as the others do not."""
     machine = table.nodes[node].machine
     found = machine._values[b"m"]
-    machine._values[b"m"] = found._replace(value=found.value + node.encode())
+    machine._values[b"m"] = msgspec.structs.replace(found, value=found.value + node.encode())
     machine._digest.touch(b"m")
 
 

@@ -117,7 +117,7 @@ def test_a_cluster_with_a_witness_survives_its_data_voter(tmp_path: Path) -> Non
 
 
 def test_two_restores_of_one_backup_never_issue_one_token(tmp_path: Path) -> None:
-    """Each is an incarnation of its own, above the backup's, and no session of the former cluster lives on."""
+    """P31: each is an incarnation of its own, above the backup's, and no session of the former cluster lives on."""
     tokens: list[tuple[int, int]] = []
     with processes(tmp_path, "a") as cluster:
         cluster.form("a")

@@ -23,7 +23,9 @@ from incumbent.errors import (
     OutcomeUnknown,
     StorageCorrupt,
     StorageFailed,
+    WatchLost,
 )
+from incumbent.ids import Revision
 from incumbent.kv.api import Put, Range, prefix_end
 from incumbent.runtime.client import ClusterClient
 from incumbent.runtime.config import check_config, timing
@@ -229,6 +231,24 @@ async def test_a_leader_whose_disk_stalls_is_replaced_and_whoever_waits_for_it_i
             stalled.set()  # the old leader's disk answers at last, and changes nothing
             await until(lambda: three.leaders() and leader not in three.leaders())
             assert await values(client) == {b"k": b"2"}
+
+
+@pytest.mark.slow
+async def test_a_watch_without_a_quorum_ends_within_a_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P38."""
+    monkeypatch.setattr("incumbent.runtime.driver.LEADERLESS_NS_MAX", 300_000_000)
+    async with cluster(tmp_path, "a", "b", "c") as three:
+        leader = await three.leader()
+        alone = three.voters[next(name for name in three.names if name != leader)].driver
+        watch = aiter(alone.watch(b"k", None, Revision(1)))
+        waiting = asyncio.ensure_future(anext(watch))
+        for name in [name for name in three.names if three.voters[name].driver is not alone]:
+            await three.kill(name)
+        async with asyncio.timeout(3):
+            with pytest.raises(WatchLost):
+                await waiting
 
 
 @pytest.mark.slow

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, NamedTuple, Protocol
 
+import msgspec
+
 from incumbent.consensus.blob import Blob as Blob  # noqa: PLC0414 - part of this interface
 from incumbent.consensus.blob import Piece as Piece  # noqa: PLC0414
 from incumbent.consensus.blob import Pieced as Pieced  # noqa: PLC0414
@@ -28,10 +30,10 @@ from incumbent.ids import Index, NodeId, RequestId, Term
 Message = Any
 
 
-class Entry(NamedTuple):
-    """What is STORED, put by index."""
+class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What is STORED, put by index. Many, and without cycles: the garbage collector need not walk through them."""
 
-    index: Index  # type: ignore[assignment]  # a field, not tuple.index()
+    index: Index
     term: Term  # of the leader that first proposed the value
     data: bytes | None  # None = no-op
     tag: bytes = b""  # owned by the protocol, stored, never seen by the machine

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum, StrEnum
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -28,7 +28,8 @@ GROUP_PREFIX = b"group\0"
 """A key that begins so belongs to the group whose name follows, up to the next NUL. The machine does not care; rules of access do."""
 
 
-class KeyValue(NamedTuple):
+# Without cycles, and many: the garbage collector need not walk through them (tuples with names it never leaves out).
+class KeyValue(msgspec.Struct, frozen=True, array_like=True, gc=False):
     key: bytes
     value: bytes
     create_revision: Revision
@@ -37,7 +38,7 @@ class KeyValue(NamedTuple):
     lease: LeaseId  # NO_LEASE when none
 
 
-class Change(NamedTuple):
+class Change(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One key as one revision left it. value None = deleted."""
 
     revision: Revision

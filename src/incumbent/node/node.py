@@ -263,9 +263,8 @@ class Node:
     def deadline_passed(self, now_ns: int) -> None:
         """`deadline_ns` was reached. An early call does nothing."""
         if now_ns >= self._replica.deadline_ns:
-            self._begin_round(
-                NEVER_NS
-            )  # on a leader it is time for heartbeats, as a rule: who waits goes with them
+            # On a leader it is time for heartbeats, as a rule: who waits for a round goes with them.
+            self._begin_round(NEVER_NS)
         self._replica.step(DeadlinePassed(), now_ns)
         if not self._leadership.serving:
             return

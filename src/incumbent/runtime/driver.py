@@ -434,6 +434,8 @@ class Driver:
         if len(self._inbox) >= INBOX_MAX:
             self._figures.dropped["messages"] += 1
             return
+        if sender == self.leadership.leader:
+            self._figures.heard(self._clock.now_ns())
         self._put(partial(self._node.receive, sender, message))
 
     def _on_peer_lost(self, peer: NodeId) -> None:

@@ -41,6 +41,10 @@ METRICS: Final = {
     "incumbent_voter_elections_total": ("counter", "campaigns that this voter began"),
     "incumbent_voter_terms_led_total": ("counter", "terms that this voter led and served"),
     "incumbent_voter_leaderless_seconds_total": ("counter", "time without a leader that this voter knew"),
+    "incumbent_voter_leader_silence_seconds_max": (
+        "gauge",
+        "the longest time in which this follower heard nothing of its leader, since the last scrape",
+    ),
     "incumbent_voter_fsync_seconds_max": ("gauge", "the longest write since the last scrape"),
     "incumbent_voter_fsync_seconds_total": ("counter", "time spent in writes"),
     "incumbent_voter_fsyncs_total": ("counter", "writes"),
@@ -120,6 +124,7 @@ def exposition(voter: Voter) -> Iterator[str]:
         "incumbent_voter_elections_total": sum(counts.get(code, 0) for code in CAMPAIGNS),
         "incumbent_voter_terms_led_total": counts.get(Code.SERVING.value, 0),
         "incumbent_voter_leaderless_seconds_total": figures.leaderless_ns_at(now_ns) / 1e9,
+        "incumbent_voter_leader_silence_seconds_max": figures.take_longest_silence_ns() / 1e9,
         "incumbent_voter_fsync_seconds_max": figures.take_longest_write_ns() / 1e9,
         "incumbent_voter_fsync_seconds_total": figures.writes_ns / 1e9,
         "incumbent_voter_fsyncs_total": figures.writes,

@@ -155,7 +155,11 @@ class LogMatching(Predicate):
             first = known.setdefault((entry.index, entry.term), found) if not witness else found
             if first != found and previous is not None and first[2] is not None:
                 invariant(
-                    False, "log_matching: one place, two histories", at=entry[:2], first=first, found=found
+                    False,
+                    "log_matching: one place, two histories",
+                    at=(entry.index, entry.term),
+                    first=first,
+                    found=found,
                 )
 
 

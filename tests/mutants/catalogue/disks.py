@@ -16,6 +16,7 @@ FILES: Final = "runtime/storage/files.py"
 SNAPSHOTS: Final = "runtime/storage/snapshots.py"
 ON_DISK: Final = suite("tests/runtime/storage/test_log.py", "tests/runtime/storage/test_power.py")
 FORMATION: Final = "runtime/formation.py"
+DRIVER: Final = "runtime/driver.py"
 
 DISKS: Final[tuple[Mutant, ...]] = (
     Mutant(
@@ -208,5 +209,21 @@ DISKS: Final[tuple[Mutant, ...]] = (
         "if len(chunk) != length:",
         (suite("tests/runtime/storage/test_snapshots.py"),),
         promises=("P77",),
+    ),
+    Mutant(
+        "a write that stalls the loop is taken for durable in time",
+        DRIVER,
+        "            if took_ns >= STALL_NS:\n",
+        "            if False:\n",
+        (suite("tests/runtime/test_driver.py"),),
+        promises=("P56",),
+    ),
+    Mutant(
+        "a disk that became slow is trusted as before",
+        "runtime/pace.py",
+        "        self._fast = self._fast + 1 if duration_ns < FAST_NS_MAX else 0\n",
+        "        self._fast += duration_ns < FAST_NS_MAX\n",
+        (suite("tests/runtime/test_pace.py"),),
+        promises=("P56",),
     ),
 )

@@ -7,6 +7,7 @@ from typing import Final
 from tests.mutants.mutant import WHOLE, WORLDS, Mutant, suite
 
 MACHINE: Final = "kv/machine.py"
+NODE: Final = "node/node.py"
 OF_SESSIONS: Final = (suite("tests/kv/test_sessions.py"),)
 OF_NODE: Final = (suite("tests/node/test_requests.py"),)
 
@@ -48,5 +49,27 @@ REQUESTS: Final[tuple[Mutant, ...]] = (
         "                    self._answer(request, Unknown())",
         "                    self._answer(request, self._not_leader())",
         (WHOLE, *OF_NODE),
+    ),
+    Mutant(
+        "who reads waits for the write of somebody else",
+        NODE,
+        "        if self._outstanding is not None and self._outstanding.leadership is None:\n            self._serve(now_ns)\n",
+        "",
+        (suite("tests/runtime/test_driver.py"),),
+    ),
+    Mutant(
+        "a renewal with time to spare waits for no heartbeat",
+        NODE,
+        "            self._begin_round(NEVER_NS)",
+        "            pass",
+        OF_NODE,
+    ),
+    Mutant(
+        "a renewal waits for the next heartbeat, however little time it has",
+        NODE,
+        "        deadline_ns = min(self._replica.deadline_ns, self._flight.round_due_ns)\n",
+        "        deadline_ns = self._replica.deadline_ns\n",
+        OF_NODE,
+        promises=("P20",),
     ),
 )

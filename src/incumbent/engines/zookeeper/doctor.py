@@ -151,8 +151,10 @@ async def _granted(place: Place, asked_ms: int) -> int:
         try:
             async with asyncio.timeout(ASK_TIMEOUT_S):
                 visit = await pay(place, address, asked_ms, 0, wire.NOBODY)
-                await visit.ask(wire.Request(wire.CLOSE))
-                visit.close()
+                try:
+                    await visit.ask(wire.Request(wire.CLOSE))
+                finally:
+                    visit.close()
                 return visit.attached.timeout_ms
         except (EngineUnavailable, SessionGone, TimeoutError) as error:
             trouble = error

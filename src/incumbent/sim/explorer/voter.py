@@ -147,7 +147,7 @@ class Voter:
         for index, entry in enumerate(ready.committed, start=state.applied + 1):
             invariant(entry.index == index, "sm_safety: the machine is fed out of order", entry=entry)
             stored = self.entries[index - 1 : index]
-            held = [tuple(e[:3]) for e in stored] == [tuple(entry)]
+            held = [(e.index, e.term, e.data) for e in stored] == [tuple(entry)]
             invariant(held, "sm_safety: the machine is fed what is not on disk", entry=entry)
 
     def send(self, envelopes: object) -> None:
