@@ -321,6 +321,33 @@ def test_a_mark_of_somebody_else_is_obeyed() -> None:
     simulate(story, seed=12)
 
 
+def test_a_hand_over_lets_the_work_end_and_the_next_tick_is_the_successor_s() -> None:
+    async def story(sim: Simulation) -> None:
+        lab = Lab(sim)
+        diary = Diary(lab)
+        async with lab.connect() as one, lab.connect() as two:
+            a = diary.start(one, "a", work_s=3)
+            await until(lambda: diary.started)
+            b = diary.start(two, "b")
+            await until(lambda: lab.members(GROUP) == ["a", "b"])
+            done = await one.election(GROUP, candidate="a").handover(drain_s=5)
+            assert done.ok
+            assert diary.done == diary.ticks, "what was begun was ended"
+            await asyncio.sleep(10)
+            assert [(name, tick.at - diary.ticks[0]) for name, tick, _ in diary.started] == [
+                ("a", 0),
+                ("b", 10),
+            ]
+            assert lab.members(GROUP) == ["b", "a"], "and it stands again"
+            before = lab.now_s
+            done = await two.election(GROUP, candidate="b").handover(drain_s=5)
+            assert done.ok
+            assert lab.now_s - before < 2, "who has nothing to do goes at once"
+            await end(a, b)
+
+    simulate(story, seed=13)
+
+
 def test_an_error_of_the_work_ends_the_run_and_leaves_the_tick_marked_or_not() -> None:
     async def story(sim: Simulation) -> None:
         lab = Lab(sim)

@@ -7,34 +7,22 @@ nodes writes nothing.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Final, TypeVar
+from typing import Final
 
-from incumbent.engines.api import Cell, CellWrite, Engine, Roster
-from incumbent.errors import (
-    EngineUnavailable,
-    MemberGone,
-    NotFirst,
-    OutcomeUnknown,
-    Overloaded,
-    VersionConflict,
-    WatchLost,
-)
-from incumbent.leadership.connect import Cluster
+from incumbent.engines.api import Cell, CellWrite, Roster
+from incumbent.errors import MemberGone, NotFirst
+from incumbent.leadership.connect import Cluster, office_of
+from incumbent.leadership.looking import looks
 from incumbent.leadership.standing import candidate_of
 from incumbent.leadership.term import Term
 from incumbent.recipes.view import View, decode, encode
 
-T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 CELL: Final = "ring"
-TRANSIENT: Final = (EngineUnavailable, Overloaded, OutcomeUnknown, WatchLost, VersionConflict, TimeoutError)
-"""After these, look again: the ring and its view are what the engine says they are."""
-RETRY_S: Final = 0.2
 
 
 class Ring:
@@ -44,7 +32,8 @@ class Ring:
     """
 
     def __init__(self, cluster: Cluster, name: str, *, node: str) -> None:
-        self._engine: Engine = cluster.engine
+        self._office = office_of(cluster)
+        self._engine = cluster.engine
         self._name = name
         self._election = cluster.election(name, candidate=node, fenced=True)
 
@@ -54,29 +43,39 @@ class Ring:
 
     async def views(self) -> AsyncGenerator[View, None]:
         """Yields the view as it is now, if there is one, and then each newer one; their epochs rise. Views that follow each
-        other faster than they are read are merged into the latest. Raises InvalidInput when the cell holds something else.
+        other faster than they are read are merged into the latest; while the engine cannot be reached, the view in hand stays what
+        it is. Raises InvalidInput when the cell holds something else, EngineUnavailable when the cluster object is closed.
         """
         seen = 0
-        async with aclosing(self._after_each_change(self._read)) as cells:
-            async for cell in cells:
+
+        async def read() -> tuple[object, Cell]:
+            roster = await self._engine.roster(self._name)
+            return roster.cursor, await self._engine.read_cell(self._name, CELL)
+
+        found = looks(self._office, self._name, read, lambda one: one[0])
+        async with aclosing(found):
+            async for one in found:
+                if one is None:
+                    continue
+                _, cell = one
                 if cell.value is not None and cell.version > seen:
                     seen = cell.version
-                    yield decode(cell.value, cell.version)
-
-    async def _read(self, _: Roster) -> Cell:
-        return await self._engine.read_cell(self._name, CELL)
+                    yield decode(cell.value, seen)
 
     async def _coordinate(self, term: Term) -> None:
         """The coordinator's work: keep the view equal to the roster, for as long as the term holds."""
 
-        async def publish(roster: Roster) -> None:
+        async def publish() -> Roster:
+            roster = await self._engine.roster(self._name)
             try:
                 await self._publish(term, roster)
             except (NotFirst, MemberGone) as error:
                 term.check()  # raises, unless the engine knew it before the term did
                 logger.info("ring %s: no longer the coordinator: %r", self._name, error)
+            return roster
 
-        async with aclosing(self._after_each_change(publish)) as published:
+        published = looks(self._office, self._name, publish, lambda roster: roster.cursor)
+        async with aclosing(published):
             async for _ in published:
                 pass
 
@@ -88,16 +87,3 @@ class Ring:
         write = CellWrite(CELL, encode(term.token, nodes), cell.version)
         await self._engine.write_cells(self._name, [write], term.claimed)
         logger.info("ring %s: %d nodes, epoch %d", self._name, len(nodes), cell.version + 1)
-
-    async def _after_each_change(self, look: Callable[[Roster], Awaitable[T]]) -> AsyncGenerator[T, None]:
-        """What `look` finds now, and again whenever members or cells may have changed. The engine's errors are waited out:
-        the view in hand stays what it is until a newer one can be read."""
-        while True:
-            try:
-                roster = await self._engine.roster(self._name)
-                yield await look(roster)
-                async for _ in self._engine.watch(self._name, roster.cursor):
-                    yield await look(await self._engine.roster(self._name))
-            except TRANSIENT as error:
-                logger.info("ring %s: looking again: %r", self._name, error)
-            await asyncio.sleep(RETRY_S)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final, TypeAlias
 
 from incumbent.engines.api import Cell, CellWrite
@@ -84,16 +85,17 @@ class Schedule:
     async def run(self, work: Work) -> None:
         """Stand for election, and as the leader call ``work(tick, term)`` for each tick, one after another. Runs until cancelled.
 
-        `work` is cancelled before the lease can expire. Its exception ends the run and propagates, so catch in it what the next tick
+        `work` is cancelled before the lease can expire; a hand-over gives it its `drain_s` to end. Its exception ends the run and propagates, so catch in it what the next tick
         is to survive; the tick stays marked, or with `at_least_once` unmarked. The first leader ever begins with the first tick
         after it was elected.
         """
 
         async def lead(term: Term) -> None:
-            while True:
+            while not term.handover_requested:
                 await self._step(term, work)
 
-        await self._election.run(lead)
+        while True:  # who has handed over stands again, behind
+            await self._election.run(lead)
 
     async def last(self) -> Mark | None:
         """Up to which tick all is done with. None: nobody ever led. The first mark is no tick, but the time at which the first
@@ -109,12 +111,14 @@ class Schedule:
                 await asyncio.sleep(RETRY_S)
             return
         last, version = decode(cell.value).at, cell.version
-        while True:
+        while not term.handover_requested:
             now = self._wall()
             tick = due(self._ticks, last, now, self._policy)
             if tick is None:
                 left_s = next_after(self._ticks, max(last, now)) - now
-                await asyncio.sleep(min(max(left_s, LOOK_S_MIN), LOOK_S_MAX))
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(min(max(left_s, LOOK_S_MIN), LOOK_S_MAX)):
+                        await term.wait_handover()
                 continue
             if self._at_least_once:
                 term.check()

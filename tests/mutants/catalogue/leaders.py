@@ -409,7 +409,7 @@ LEADERS: Final[tuple[Mutant, ...]] = (
         "an observer that lost contact is shown the last leader",
         OBSERVE,
         "            if last != [sighting]:",
-        "            if roster is not None and last != [sighting]:",
+        "            if scene is not None and last != [sighting]:",
         (suite(OF_OBSERVE),),
         promises=("P36",),
     ),
