@@ -245,3 +245,13 @@ def test_a_renewal_waits_no_longer_than_it_may() -> None:
         asked_ns = table.now_ns
         assert code(table.answer(table.renew(leader, SEVEN, patience_ns=3 * MS))) is Code.OK
         assert table.now_ns - asked_ns <= 3 * MS + 4 * MS  # and a round trip
+
+
+def test_what_is_urgent_is_answered_also_when_nothing_is_outstanding() -> None:
+    """Else a read that is confirmed by its own voter alone would wait for something else to happen."""
+    table = Table("a")
+    leader = granted(table)
+    node = table.nodes[leader]
+    node.read(RequestId(99), Range(b"m"), table.now_ns)
+    urgent = node.urgent(table.now_ns)
+    assert [request for request, _ in urgent.outcomes] == [RequestId(99)]

@@ -339,13 +339,13 @@ class Node:
             self._replica.step(ReadRequested(own), self._flight.rounds[own][-1].received_ns)
 
     def urgent(self, now_ns: int) -> NodeUrgent:
-        """What need not wait while a NodeReady is outstanding: who reads, or renews a lease, waits for no write of others."""
+        """What need not wait for a NodeReady: who reads, or renews a lease, waits for no write of others. At any time."""
         self._begin_round(now_ns)
         urgent = self._replica.urgent()
         for read in urgent.reads:
             self._confirm(read)
-        # What it says of leadership is taken note of by advance; until then nothing is served that depends on it.
-        if self._outstanding is not None and self._outstanding.leadership is None:
+        # What a NodeReady says of leadership is taken note of by advance; until then nothing is served that depends on it.
+        if self._outstanding is None or self._outstanding.leadership is None:
             self._serve(now_ns)
         answers, self._answers = self._answers, []
         return NodeUrgent(urgent.now, answers)

@@ -53,7 +53,7 @@ REQUESTS: Final[tuple[Mutant, ...]] = (
     Mutant(
         "who reads waits for the write of somebody else",
         NODE,
-        "        if self._outstanding is not None and self._outstanding.leadership is None:\n            self._serve(now_ns)\n",
+        "        if self._outstanding is None or self._outstanding.leadership is None:\n            self._serve(now_ns)\n",
         "",
         (suite("tests/runtime/test_driver.py"),),
     ),
