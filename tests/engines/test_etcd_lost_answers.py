@@ -188,26 +188,47 @@ class Proxy:
     def __init__(self, address: tuple[str, int]) -> None:
         self._address = address
         self.cuts: deque[tuple[bytes, bool]] = deque()  # path, whether etcd gets the request
+        self._serving: set[asyncio.Task[object]] = set()
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[int]:
         server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         async with server:
             yield server.sockets[0].getsockname()[1]
+            if self._serving:
+                await asyncio.wait(self._serving, timeout=5)  # the client is gone, so these end by themselves
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Requests and answers come in any number of pieces."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
         etcd_reader, etcd_writer = await asyncio.open_connection(*self._address)
-        try:
+        losing, lost = asyncio.Event(), asyncio.Event()
+
+        async def answers() -> None:
+            while data := await etcd_reader.read(1 << 16):
+                if losing.is_set():
+                    lost.set()
+                else:
+                    writer.write(data)
+
+        async def requests() -> None:
             while data := await reader.read(1 << 16):
-                if self.cuts and self.cuts[0][0] in data:
+                if not losing.is_set() and self.cuts and self.cuts[0][0] in data:
                     _, passed_on = self.cuts.popleft()
-                    if passed_on:
-                        etcd_writer.write(data)
-                        await etcd_reader.read(1 << 16)
-                    return
+                    if not passed_on:
+                        return
+                    losing.set()
                 etcd_writer.write(data)
-                writer.write(await etcd_reader.read(1 << 16))
+
+        tasks = [asyncio.ensure_future(work) for work in (answers(), requests(), lost.wait())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             for one in (writer, etcd_writer):
                 one.close()
 
