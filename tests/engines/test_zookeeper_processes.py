@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kazoo.client import KazooClient
 
 from tests.engines.candidates import candidates
 from tests.engines.zookeeper_service import ZooKeeperService, service
+from tests.servers.wallclock import WallClock
+from tests.servers.zookeeper import ZooKeeper
 
 pytestmark = pytest.mark.slow
 
@@ -87,3 +90,38 @@ def test_an_ensemble_that_loses_a_member_keeps_one_leader(
         server.wait()
         running.until_acting()
         running.check()
+
+
+def test_steps_of_the_servers_wall_clock_change_nothing(tmp_path: Path) -> None:
+    """P9: neither ends a session, nor keeps one alive."""
+    clock = WallClock(tmp_path)
+    with service(tmp_path, 1) as running:
+        server = running.server
+        server.kill("m0")
+        server.environment = clock.environment
+        server.start("m0")
+        server.wait()
+        with candidates(tmp_path, TTL_S) as standing:
+            standing.start("a", running.url("clock"))
+            first = standing.until_acting()
+            standing.start("b", running.url("clock"))
+            for step in (3600, -3600):
+                clock.step(step)
+                assert abs(_wall_clock_of(server) - (time.time() + step)) < 60  # it did see it
+                time.sleep(1.5 * TTL_S)
+                assert standing.until_acting().token == first.token
+            standing.stop("a")
+            second = standing.until_acting(other_than=first.token)
+            assert second.candidate == "b"
+            standing.check()
+
+
+def _wall_clock_of(server: ZooKeeper) -> float:
+    client = KazooClient(server.hosts)
+    client.start()
+    try:
+        path = client.create("/clock-", sequence=True)
+        return float(client.get(path)[1].created)
+    finally:
+        client.stop()
+        client.close()

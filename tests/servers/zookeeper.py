@@ -61,6 +61,7 @@ class ZooKeeper:
         names = [f"m{number}" for number in range(members)]
         self.clients = _on(hosts, free_addresses(*names))
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.environment: dict[str, str] = {}  # of what is started from now on: a changed clock, for instance
         self._peers = _on(hosts, free_addresses(*names))
         self._elections = _on(hosts, free_addresses(*names))
         self._directory = directory
@@ -95,8 +96,9 @@ class ZooKeeper:
         configuration.write_text("\n".join(lines) + "\n")
         with (self._directory / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                [*self._within.get(name, ()), *self._command, str(configuration)], stdout=log, stderr=log
-            )
+                [*self._within.get(name, ()), *self._command, str(configuration)],
+                stdout=log, stderr=log, env={**os.environ, **self.environment},
+            )  # fmt: skip
 
     def ask(self, name: str, word: str = "srvr") -> str:
         """A four-letter word's answer. Raises OSError."""
