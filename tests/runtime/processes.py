@@ -78,12 +78,12 @@ class Processes:
         return answer
 
     def try_to(
-        self, verb: str, *arguments: str, of: str | None = "a", timeout: float = 20.0
+        self, verb: str, *arguments: str, of: str | None = "a", timeout: float = 20.0, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         endpoints = () if of is None else ("--endpoints", ",".join(map(self.endpoint, of)))
         return subprocess.run(
             [*COMMAND, "cluster", verb, *arguments, *endpoints, "--timeout", str(timeout), "--json"],
-            capture_output=True, text=True, timeout=timeout + START_TIMEOUT_S, env=_environment(), check=False,
+            capture_output=True, text=True, timeout=timeout + START_TIMEOUT_S, env=_environment() | environment, check=False,
         )  # fmt: skip
 
     def status(self, of: str = "a") -> Mapping[str, Mapping[str, Any]]:

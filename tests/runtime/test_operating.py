@@ -48,6 +48,8 @@ def test_init_status_add_promote_transfer_remove(tmp_path: Path) -> None:
         cluster.form("a", "b", "c")
         cluster.leader()
         put(cluster, b"k1")
+        by_environment = cluster.try_to("status", of=None, INCUMBENT_ENDPOINTS=cluster.endpoint("a"))
+        assert set(json.loads(by_environment.stdout)["nodes"]) == {"a", "b", "c"}
         again = cluster.try_to("init", *cluster.named("a", "b", "c"), of=None)
         assert again.returncode == 0, again.stderr
         cluster.start("d")
