@@ -176,13 +176,13 @@ class Driver:
 
     def change_membership(self, change: MembershipChange) -> asyncio.Future[Outcome]:
         """Change who votes. Done once it is agreed on; it completes by itself."""
-        future = _future()
+        future = _unanswered()
         self._ask(self._node.change_membership, change, partial(_end, future))
         return future
 
     def transfer(self, to: NodeId) -> asyncio.Future[Outcome]:
         """Hand leadership over. Done once `to` leads."""
-        future = _future()
+        future = _unanswered()
         self._ask(self._node.transfer, to, partial(_end, future))
         return future
 
@@ -426,7 +426,7 @@ class Driver:
         self._put(partial(step, request, asked))
 
     def _future(self, asked: Request) -> asyncio.Future[Outcome]:
-        future = _future()
+        future = _unanswered()
         self.call(asked, partial(_end, future))
         return future
 
@@ -447,7 +447,7 @@ class Driver:
             self._wake.set()
 
 
-def _future() -> asyncio.Future[Outcome]:
+def _unanswered() -> asyncio.Future[Outcome]:
     return asyncio.get_running_loop().create_future()
 
 
