@@ -355,6 +355,38 @@ class TwoLead(StrangerStore):
         return Claimed(member, mine.revision) if group.members.index(mine) < 2 else super().claim(member)
 
 
+@breaks("check_a_claim_brings_a_cell")
+class BringsTheCellOfBefore(StrangerStore):
+    """As it was when it was asked for the last time."""
+
+    seen = Cell(None, 0)
+
+    def claim_with(self, member: Member, cell: str | None) -> Claimed | Waiting:
+        answer = self.claim(member)
+        if cell is None or isinstance(answer, Waiting):
+            return answer
+        seen, self.seen = self.seen, self.read_cell(member.group, cell)
+        return replace(answer, cell=seen)
+
+
+@breaks("check_a_stand_is_join_and_claim")
+class StandsAnew(StrangerStore):
+    def stand(self, ref: Ref, name: str, value: bytes, cell: str | None) -> tuple[Member, Claimed | Waiting]:
+        mine = self.join(ref, name, value)
+        self.remove(name, mine.id, mine.revision)
+        return super().stand(ref, name, value, cell)
+
+
+@breaks("check_those_who_stand_at_once")
+class LooksThenStands(StrangerEngine):
+    async def stand(
+        self, session: Session, group: str, request_id: str, value: bytes, cell: str | None = None
+    ) -> tuple[Member, Claimed | Waiting]:
+        alone = not (await self.roster(group)).members
+        member, answer = await super().stand(session, group, request_id, value, cell)
+        return member, Claimed(member, member.revision) if alone else answer
+
+
 @breaks("check_waiting_leaves_no_gap", "check_a_rosters_cursor_leaves_no_gap")
 class WatchesFromNow(StrangerEngine):
     async def watch(self, group: str, after: object) -> AsyncGenerator[None, None]:

@@ -18,7 +18,7 @@ import asyncio
 import math
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from incumbent.engines.api import (
@@ -38,6 +38,7 @@ from incumbent.engines.api import (
     Session,
     Waiting,
 )
+from incumbent.engines.inputs import check_beside
 from incumbent.errors import (
     EngineUnavailable,
     InvalidInput,
@@ -200,6 +201,16 @@ class StrangerStore:
             retry_after = (self.sessions[ahead.session].ends_ns - self.now_ns()) / NS
         return Waiting(ahead.id, self.revision, retry_after)
 
+    def claim_with(self, member: Member, cell: str | None) -> Claimed | Waiting:
+        answer = self.claim(member)
+        if cell is None or isinstance(answer, Waiting):
+            return answer
+        return replace(answer, cell=self.read_cell(member.group, cell))
+
+    def stand(self, ref: Ref, name: str, value: bytes, cell: str | None) -> tuple[Member, Claimed | Waiting]:
+        member = self.join(ref, name, value)
+        return member, self.claim_with(member, cell)
+
     def update(self, member: Member, value: bytes) -> None:
         _check_value(value)
         group, mine = self._member(member)
@@ -353,8 +364,15 @@ class StrangerEngine:
     async def join(self, session: Session, group: str, request_id: str, value: bytes) -> Member:
         return await self._call("join", lambda: self.store.join(session.ref, group, value))
 
-    async def claim(self, member: Member) -> Claimed | Waiting:
-        return await self._call("claim", lambda: self.store.claim(member))
+    async def claim(self, member: Member, cell: str | None = None) -> Claimed | Waiting:
+        check_beside(cell)
+        return await self._call("claim", lambda: self.store.claim_with(member, cell))
+
+    async def stand(
+        self, session: Session, group: str, request_id: str, value: bytes, cell: str | None = None
+    ) -> tuple[Member, Claimed | Waiting]:
+        check_beside(cell)
+        return await self._call("stand", lambda: self.store.stand(session.ref, group, value, cell))
 
     async def update(self, member: Member, value: bytes) -> None:
         await self._call("update", lambda: self.store.update(member, value))

@@ -281,7 +281,7 @@ async def test_an_answer_out_of_a_deleted_file_does_not_count(engine: LocalEngin
     claimed: list[object] = []
 
     def claim_while_it_is_deleted(store: Store) -> object:
-        claimed.append(store.claim(member))
+        claimed.append(store.claim(member, None))
         delete_directory(directory)
         return claimed[0]
 

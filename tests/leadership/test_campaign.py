@@ -135,7 +135,7 @@ def test_the_distance_between_leaders_is_kept_by_the_engine() -> None:
 # --- what is lost on the way, and what is asked twice -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["open_session", "join", "claim"])
+@pytest.mark.parametrize("method", ["open_session", "stand", "claim"])
 @pytest.mark.parametrize("error", [EngineUnavailable("no route"), Overloaded("full"), OutcomeUnknown("lost")])
 @pytest.mark.parametrize("after_effect", [False, True])
 def test_a_lost_request_or_reply_is_asked_for_again(
@@ -146,12 +146,19 @@ def test_a_lost_request_or_reply_is_asked_for_again(
     async def story(sim: Simulation) -> None:
         lab = Lab(sim)
         engine = lab.engine()
-        engine.fail_next(method, error, after_effect=after_effect, times=3)
-        async with lab.connect(engine) as cluster, cluster.election("e", candidate="a").campaign() as term:
+        async with lab.connect(engine) as cluster, lab.connect() as other:
+            async with other.election("e", candidate="b").campaign() as former:
+                engine.fail_next(method, error, after_effect=after_effect, times=3)
+                campaign = cluster.election("e", candidate="a").campaign()
+                waiting = asyncio.create_task(campaign.__aenter__())
+                await asyncio.sleep(TTL_S / 4)
+            term = await waiting
             assert term.is_valid
+            assert term.token > former.token
             assert lab.members() == ["a"]
-            assert len(lab.store.sessions) == 1
+            assert len(lab.store.sessions) == 2
             assert engine.calls.count(method) >= 4
+            await campaign.__aexit__(None, None, None)
 
     simulate(story)
 
@@ -163,7 +170,7 @@ def test_a_call_that_never_returns_is_given_up_and_made_again() -> None:
         hangs = iter([True])
 
         async def hang_once(method: str) -> None:
-            if method == "claim" and next(hangs, False):
+            if method == "stand" and next(hangs, False):
                 await asyncio.Event().wait()
 
         engine.on_request = hang_once
@@ -209,7 +216,7 @@ def test_a_claim_that_waited_for_a_fresh_lease_is_made_again() -> None:
         slow = iter([True])
 
         async def slow_once(method: str) -> None:
-            if method == "claim" and next(slow, False):
+            if method == "stand" and next(slow, False):
                 (member,) = lab.store.groups["e"].members
                 await asyncio.sleep(TTL_S / 2)
                 lab.store.remove("e", member.id, member.revision)
@@ -342,7 +349,7 @@ def test_cancelled_while_the_engine_is_away() -> None:
         lab = Lab(sim)
         engine = lab.engine()
         async with lab.connect(engine) as cluster:
-            engine.fail_next("join", OutcomeUnknown("reply lost"), after_effect=True, times=20)
+            engine.fail_next("stand", OutcomeUnknown("reply lost"), after_effect=True, times=20)
             engine.fail_next("leave", EngineUnavailable("away"), times=20)
             task = asyncio.create_task(lead_until_lost(cluster.election("e").campaign(), []))
             await until(lab.members)
@@ -521,19 +528,37 @@ def test_a_member_that_was_removed_while_queued_stands_again() -> None:
     simulate(story)
 
 
-def test_an_error_that_is_final_comes_out_and_leaves_nothing() -> None:
+@pytest.mark.parametrize("method", ["stand", "claim"])
+def test_an_error_that_is_final_comes_out_and_leaves_nothing(method: str) -> None:
     """What is neither transient nor a known end is the caller's to see."""
 
     async def story(sim: Simulation) -> None:
         lab = Lab(sim)
         engine = lab.engine()
-        async with lab.connect(engine) as cluster:
-            engine.fail_next("claim", InvalidInput("group", "is not liked", "use another"))
-            with pytest.raises(InvalidInput):
-                await lead_until_lost(cluster.election("e").campaign(), [])
-            await until(lambda: not lab.members())
-            engine.fail_next("claim", MemberGone("once"))
+        async with lab.connect(engine) as cluster, lab.connect() as other:
+            async with other.election("e", candidate="b").campaign():
+                engine.fail_next(method, InvalidInput("group", "is not liked", "use another"))
+                with pytest.raises(InvalidInput):
+                    await lead_until_lost(cluster.election("e", candidate="a").campaign(), [])
+                await until(lambda: lab.members() == ["b"])
+            engine.fail_next("stand", MemberGone("once"))
             async with cluster.election("e").campaign() as term:
                 assert term.is_valid
+
+    simulate(story)
+
+
+def test_a_member_that_an_unknown_error_hides_is_found_and_left() -> None:
+    """P2: what nobody expected is no proof that nothing was done."""
+
+    async def story(sim: Simulation) -> None:
+        lab = Lab(sim)
+        engine = lab.engine()
+        async with lab.connect(engine) as cluster:
+            engine.fail_next("stand", ZeroDivisionError("a bug"), after_effect=True)
+            with pytest.raises(ZeroDivisionError):
+                await lead_until_lost(cluster.election("e").campaign(), [])
+            await until(lambda: not lab.members())
+            assert len(lab.store.sessions) == 1
 
     simulate(story)

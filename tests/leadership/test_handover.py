@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from incumbent.errors import InvalidInput, LeadershipLost
+from incumbent.leadership.candidacy import LOOK_AGAIN_S_MIN
 from incumbent.leadership.election import Election
 from incumbent.leadership.events import EventKind
 from incumbent.leadership.outcome import Done, Handover
@@ -37,6 +38,7 @@ def test_leadership_goes_to_the_one_that_was_named() -> None:
             assert t.terms[1].token > t.terms[0].token
             assert t.terms[0].reason is Reason.HANDED_OVER
             await until(lambda: t.lab.members()[0] == "c" and len(t.lab.members()) == 4)
+            await asyncio.sleep(2 * LOOK_AGAIN_S_MIN)
             assert (await t.elections["a"].operations.control()).successor is None
 
     simulate(story)

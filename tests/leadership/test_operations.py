@@ -74,8 +74,8 @@ def test_while_paused_nobody_takes_over_and_the_leader_goes_on() -> None:
     play(story, "a", "b", "c")
 
 
-def test_a_pause_that_was_acknowledged_is_obeyed_by_who_claimed_already() -> None:
-    """P42: what operators said is read after the claim and before the term."""
+def test_a_pause_that_was_acknowledged_before_the_claim_is_obeyed() -> None:
+    """P42: what operators said comes with the claim, however long ago the candidate looked for the last time."""
 
     async def story(t: Team, operations: Operations) -> None:
         claimed = asyncio.Event()
@@ -86,7 +86,7 @@ def test_a_pause_that_was_acknowledged_is_obeyed_by_who_claimed_already() -> Non
                 claimed.set()
                 await go_on.wait()
 
-        t.engines["b"].on_reply = hold
+        t.engines["b"].on_request = hold
         t.tasks["a"].cancel()
         await claimed.wait()
         await operations.pause()

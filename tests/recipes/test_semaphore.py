@@ -160,10 +160,10 @@ def test_one_who_was_first_of_the_queue_and_does_not_know_it_blocks_nobody() -> 
             stuck = asyncio.Event()
 
             async def hold_back(method: str) -> None:
-                if method == "claim" and lab.members("semaphore/s/0"):
+                if method == "stand" and lab.members("semaphore/s/0"):
                     await stuck.wait()
 
-            engine.on_request = hold_back
+            engine.on_reply = hold_back
             works = [asyncio.create_task(floor.work(first, "a", 1))]
             await until(lambda: lab.members("semaphore/s/0") == ["a"])
             works.append(asyncio.create_task(floor.work(second, "b", 1)))

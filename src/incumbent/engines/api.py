@@ -11,7 +11,7 @@ same arguments, which is why requests carry ids.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 CELL_BYTES_MIN = 256 * 1024
@@ -72,6 +72,8 @@ class Claimed:
 
     member: Member
     token: int
+    cell: Cell | None = field(default=None, compare=False)
+    """The cell that was asked for with the claim: as it was at that moment, or later. No part of the proof."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +146,18 @@ class Engine(Protocol):
         (value unchanged). Raises SessionGone."""
         ...
 
-    async def claim(self, member: Member) -> Claimed | Waiting:
+    async def claim(self, member: Member, cell: str | None = None) -> Claimed | Waiting:
         """Decide, in one linearizable step, whether this live member is first. Never two first, whatever the
-        interleaving. Raises MemberGone, IncarnationChanged."""
+        interleaving. With `cell`, a Claimed brings that cell of the group, read in the same step or after it: whatever was
+        written before the claim was made is in it. Raises MemberGone, IncarnationChanged."""
+        ...
+
+    async def stand(
+        self, session: Session, group: str, request_id: str, value: bytes, cell: str | None = None
+    ) -> tuple[Member, Claimed | Waiting]:
+        """`join` and `claim`, in one trip where the engine can (`engines.trips` is two): the claim is decided after the
+        join. Idempotent as both are. Raises as both do. EngineUnavailable: not joined either; and what asking again cannot
+        mend, as InvalidInput, leaves no member behind."""
         ...
 
     async def update(self, member: Member, value: bytes) -> None:

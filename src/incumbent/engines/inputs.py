@@ -46,6 +46,11 @@ def check_name(field: str, name: str) -> str:
     return name
 
 
+def check_beside(cell: str | None) -> str | None:
+    """The cell that is asked for with a claim."""
+    return cell if cell is None else check_name("cell", cell)
+
+
 def check_request_id(request_id: str) -> str:
     if not 1 <= len(request_id.encode(errors="replace")) <= REQUEST_ID_BYTES_MAX:
         raise InvalidInput(

@@ -1,7 +1,7 @@
 """One candidate in the queue of one election: stands, waits, is watched over while it leads, and leaves.
 
     session    live, or opened now
-    join       idempotent; a reply that was lost is asked for again (P3); a join that may have happened is undone (P2)
+    stand      join and claim; idempotent; a reply that was lost is asked for again (P3); a join that may have happened is undone (P2)
     wait       claim → Waiting(cursor) → watch → claim again, until the engine proves that we are first
     turn       first and not paused, drained, ineligible or less preferred: else wait, or make room and join again (`stance`)
     fresh      the lease is younger than TTL/3, so the claim and the session are both alive (P1, DESIGN §4.8)
@@ -18,7 +18,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from incumbent.engines.api import Claimed, Member, Waiting
-from incumbent.errors import IncarnationChanged, MemberGone, OutcomeUnknown, SessionGone, Unsupported
+from incumbent.errors import (
+    IncarnationChanged,
+    InvalidInput,
+    MemberGone,
+    NotAllowed,
+    OutcomeUnknown,
+    SessionGone,
+    Unsupported,
+)
+from incumbent.leadership.control import CONTROL_CELL
 from incumbent.leadership.following import renewed_watch
 from incumbent.leadership.keeper import Dependant, Keeper
 from incumbent.leadership.office import Office
@@ -33,6 +42,8 @@ LOOK_AGAIN_S_MIN: Final = 0.05
 """A leader asks at most this often whether it is still first, however often its group changes."""
 ROOM_CALM_NS: Final = NS_PER_S
 """Who made room twice within this waits before it stands again: whatever makes candidates run in circles, they do it slowly."""
+REFUSALS: Final = (InvalidInput, NotAllowed, Unsupported)
+"""Of an engine that leaves no member behind: asking again does not help."""
 GROUP: Final = "\0"
 """No member's id: the watch is about the whole group."""
 
@@ -73,7 +84,8 @@ class Candidacy:
         self.stance = Stance(office, election, candidate, value, preference, self.wake)
         self._release_delay = release_delay
         self._grace_ns = grace_ns
-        self._joining: asyncio.Task[Member] | None = None
+        self._standing: asyncio.Task[tuple[Member, Claimed | Waiting]] | None = None
+        self._begin_standing: Callable[[], asyncio.Task[tuple[Member, Claimed | Waiting]]]
         self._watch: Watch | None = None
         self._watched = ""  # whom the watch is about: the id of the member in front, or the whole group
 
@@ -117,11 +129,14 @@ class Candidacy:
             raise Unsupported(
                 "what this engine's lag leaves of the TTL has no room for a grace; use a longer TTL"
             )
-        member = await self._join(keeper)
+        asked_ns = clock.now_ns()
+        answer: Claimed | Waiting | None
+        member, answer = await self._stand_behind_all(keeper)
         self.tenure.joined()
+        self.stance.joined(member)
         first_ns: int | None = None  # since when nobody leads because of us
         while True:
-            claimed, asked_ns = await self._wait_until_first(keeper, member)
+            claimed, asked_ns = await self._wait_until_first(keeper, member, answer, asked_ns)
             now_ns = clock.now_ns()
             if keeper.over is None and keeper.lease.may_start(asked_ns, now_ns):
                 return Won(self.tenure, claimed, asked_ns)
@@ -129,47 +144,53 @@ class Candidacy:
                 first_ns = now_ns
             if not await keeper.wait_fresh(until_ns=first_ns + ttl_ns):
                 raise Hindered("first, but renewals or claims take longer than TTL/3")
-            # The claim may be stale now that the lease is fresh: ask again.
+            answer = None  # it may be stale now that the lease is fresh: ask again
 
-    async def _join(self, keeper: Keeper) -> Member:
+    async def _stand_behind_all(self, keeper: Keeper) -> tuple[Member, Claimed | Waiting]:
         request_id = self._office.world.rng.randbytes(16).hex()
         engine, value = self._office.engine, self.stance.joining()
 
-        async def ask() -> Member:
-            return await engine.join(keeper.session, self.election, request_id, value)
+        async def ask() -> tuple[Member, Claimed | Waiting]:
+            return await engine.stand(keeper.session, self.election, request_id, value, CONTROL_CELL)
+
+        def begin() -> asyncio.Task[tuple[Member, Claimed | Waiting]]:
+            standing = until_answered(ask, self._office.world.rng)
+            return self._office.tasks.spawn(standing, f"incumbent-stand-{self.election}")
 
         # Shielded: a join that was sent must run to its end, or nobody knows what to leave.
-        self._joining = self._office.tasks.spawn(
-            until_answered(ask, self._office.world.rng), f"incumbent-join-{self.election}"
-        )
-        return await asyncio.shield(self._joining)
+        self._begin_standing, self._standing = begin, begin()
+        return await asyncio.shield(self._standing)
 
-    async def _wait_until_first(self, keeper: Keeper, member: Member) -> tuple[Claimed, int]:
-        """Claim, and when others are in front, or something is against leading, again whenever that may have changed.
-        Returns also the time at which the claim that succeeded was asked for. Raises Yielded."""
+    async def _wait_until_first(
+        self, keeper: Keeper, member: Member, answer: Claimed | Waiting | None, asked_ns: int
+    ) -> tuple[Claimed, int]:
+        """Claim, unless an `answer` is there already, and when others are in front, or something is against leading, again
+        whenever that may have changed. Returns also the time at which the claim that succeeded was asked for. Raises Yielded."""
         engine, rng = self._office.engine, self._office.world.rng
         backoff = Backoff(rng)
         try:
             while True:
                 keeper.check()
-                asked_ns = self._office.world.clock.now_ns()
-                answer = await until_answered(lambda: engine.claim(member), rng)
-                if isinstance(answer, Claimed) and await self.stance.may_lead(member):
-                    return answer, asked_ns
-                step, scene = await self.stance.look(member, answer)
+                if answer is None:
+                    asked_ns = self._office.world.clock.now_ns()
+                    answer = await until_answered(lambda: engine.claim(member, CONTROL_CELL), rng)
+                said, answer = answer, None
+                if isinstance(said, Claimed) and self.stance.may_lead(said):
+                    return said, asked_ns
+                step, scene = await self.stance.look(member, said)
                 if isinstance(step, Yield):
                     raise Yielded(step)
                 if self.stance.has_news:  # also before leading: whoever leads is not to look unfit
                     await self.stance.say(member)
                     continue
-                if isinstance(step, Lead) and isinstance(answer, Claimed):
-                    return answer, asked_ns
+                if isinstance(step, Lead) and isinstance(said, Claimed):
+                    return said, asked_ns
                 former = self._watch
-                await self._watch_for(answer, scene, backoff)
+                await self._watch_for(said, scene, backoff)
                 if self._watched == GROUP and self._watch is not former:
                     continue  # what was read beside the roster may have changed before the watch began
                 keeper.check()  # what ended it did not know yet whom to wake
-                await self._wait(answer)
+                await self._wait(said)
         finally:
             self._close_watch()
 
@@ -207,6 +228,7 @@ class Candidacy:
         which to ask again. None: the term was over before anybody said anything."""
         engine, rng = self._office.engine, self._office.world.rng
         backoff = Backoff(rng)
+        await asyncio.sleep(LOOK_AGAIN_S_MIN)  # many a term is over by then
         while leads():
             try:
                 if self._watch is None or self._watch.lost:
@@ -233,9 +255,9 @@ class Candidacy:
     async def proclaim(self, value: bytes) -> bool:
         """Have observers see other bytes. False: the member is gone. Raises InvalidInput, OutcomeUnknown."""
         encoded = self.stance.value(value)
-        if self._joining is None:
+        if self._standing is None:
             return False
-        member = await asyncio.shield(self._joining)
+        member, _ = await asyncio.shield(self._standing)
         engine, rng = self._office.engine, self._office.world.rng
         try:
             async with asyncio.timeout(self._office.ttl):
@@ -259,16 +281,19 @@ class Candidacy:
         if self.tenure is not None and self.tenure.state is State.WAITING:
             self.tenure.withdrew()
         backoff = Backoff(self._office.world.rng)
-        while self._joining is not None and keeper.over is None:
+        while (standing := self._standing) is not None and keeper.over is None:
             try:
-                await self._leave_once(await asyncio.shield(self._joining))
-                self._joining = None
-            except (SessionGone, MemberGone):
-                self._joining = None
+                member, _ = await asyncio.shield(standing)
+                await self._leave_once(member)
+                self._standing = None
+            except (SessionGone, MemberGone, *REFUSALS):
+                self._standing = None
             except Exception:
                 log.exception("%s: leaving failed; it is tried again while the session lives", self.election)
                 await backoff.pause()
-        self._joining = None
+                if standing.exception() is not None:  # it may have made a member all the same: this finds it
+                    self._standing = self._begin_standing()
+        self._standing = None
         keeper.detach(self._dependant)
 
     async def _leave_once(self, member: Member) -> None:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from incumbent.engines.api import Claimed, Member, Waiting
 from incumbent.errors import MemberGone
-from incumbent.leadership.control import CONTROL_CELL, Control, read
+from incumbent.leadership.control import Control, read
 from incumbent.leadership.office import Office
 from incumbent.leadership.preference import (
     Code,
@@ -74,21 +74,23 @@ class Stance:
         self._said = self._standing
         return member_value(self._candidate, self._value, self._standing)
 
-    async def may_lead(self, member: Member) -> bool:
-        """Right after a claim that succeeded. What operators said is read after the claim, so whatever they were acknowledged
-        before it is obeyed (P42). The queue may be as it was at the last look: who came since is preferred later, if at all.
+    def joined(self, member: Member) -> None:
+        """The last of the queue. Should it be first, it is the only one, too."""
+        self._queue = (Queued(member.id, member.revision, self._candidate, self._standing, self._value),)
+
+    def may_lead(self, claimed: Claimed) -> bool:
+        """Right after a claim that succeeded. What operators said came with it, so whatever they were acknowledged before it is
+        obeyed (P42). The queue may be as it was at the last look: who came since is preferred later, if at all.
 
         False: there is something to it; `look`.
         """
         queue, self._queue = self._queue, ()  # once: who comes first again looks anew
-        if not queue:
-            return False
-        cell = await until_answered(
-            lambda: self._office.engine.read_cell(self._election, CONTROL_CELL), self._office.world.rng
-        )
-        control = read(cell)
+        member, cell = claimed.member, claimed.cell
         me = next((q for q in queue if (q.id, q.order) == (member.id, member.revision)), None)
-        if me is None or control.successor is not None:
+        if me is None or cell is None:
+            return False
+        control = read(cell)
+        if control.successor is not None:
             return False
         self._standing = replace(self._standing, eligible=self._is_eligible())
         if self.has_news:

@@ -8,7 +8,6 @@ from tests.mutants.mutant import Mutant, suite
 
 PREFERENCE: Final = "leadership/preference.py"
 HANDOVER: Final = "leadership/handover.py"
-CANDIDACY: Final = "leadership/candidacy.py"
 STANCE: Final = "leadership/stance.py"
 ROLL: Final = "leadership/roll.py"
 OF_PREFERENCE: Final = "tests/leadership/test_preference.py"
@@ -73,13 +72,10 @@ VERBS: Final[tuple[Mutant, ...]] = (
         promises=("P42",),
     ),
     Mutant(
-        "what operators said is not looked at between the claim and the term",
-        CANDIDACY,
-        "                answer = await until_answered(lambda: engine.claim(member), rng)\n"
-        "                if isinstance(answer, Claimed) and await self.stance.may_lead(member):\n",
-        "                early = await self.stance.may_lead(member)\n"
-        "                answer = await until_answered(lambda: engine.claim(member), rng)\n"
-        "                if isinstance(answer, Claimed) and early:\n",
+        "what operators said is taken from the last look, and not from the claim",
+        STANCE,
+        "        control = read(cell)\n        if control.successor",
+        "        control = read(type(cell)(None, 0))\n        if control.successor",
         (suite(OF_OPERATIONS),),
         promises=("P42",),
     ),

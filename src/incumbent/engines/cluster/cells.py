@@ -126,6 +126,6 @@ class _Stored:
         return cls(value, kv.version, writer)
 
 
-def as_cell(result: Result) -> Cell:
-    stored = _Stored.of(result.results[0])
+def as_cell(found: OperationResult) -> Cell:
+    stored = _Stored.of(found)
     return Cell(stored.value, stored.version)

@@ -32,6 +32,7 @@ from incumbent.engines.cluster.members import Turn
 from incumbent.engines.cluster.reference import Address, Reference
 from incumbent.engines.cluster.settling import settle, until_known
 from incumbent.engines.inputs import (
+    check_beside,
     check_cell_writes,
     check_member_value,
     check_name,
@@ -39,6 +40,7 @@ from incumbent.engines.inputs import (
     check_request_id,
     check_ttl,
 )
+from incumbent.engines.trips import claim_joined
 from incumbent.errors import (
     EngineUnavailable,
     InvalidInput,
@@ -141,9 +143,23 @@ class ClusterEngine:
         result, _ = await self._apply(members.join(lease, group, value))
         return members.joined(lease, group, result)
 
-    async def claim(self, member: Member) -> Claimed | Waiting:
+    async def claim(self, member: Member, cell: str | None = None) -> Claimed | Waiting:
         lease = _lease_of(member)
-        return members.claimed(member, await self._read(members.claim(member), lease))
+        check_beside(cell)
+        return members.claimed(member, await self._read(members.claim(member, cell), lease))
+
+    async def stand(
+        self, session: Session, group: str, request_id: str, value: bytes, cell: str | None = None
+    ) -> tuple[Member, Claimed | Waiting]:
+        """One trip where nobody else is there."""
+        lease = self._reference(session.ref).lease
+        check_name("group", group)
+        check_request_id(request_id)
+        check_member_value(value)
+        check_beside(cell)
+        result, _ = await self._apply(members.stand(lease, group, value, cell))
+        member, claimed = members.stood(lease, group, result)
+        return (member, claimed) if claimed is not None else await claim_joined(self, member, cell)
 
     async def update(self, member: Member, value: bytes) -> None:
         lease = _lease_of(member)
@@ -183,7 +199,8 @@ class ClusterEngine:
     async def read_cell(self, group: str, name: str) -> Cell:
         check_name("group", group)
         check_name("name", name)
-        return cells.as_cell(await self._read(Range(members.cell_key(group, name))))
+        found = await self._read(Range(members.cell_key(group, name)))
+        return cells.as_cell(found.results[0])
 
     async def write_cells(
         self, group: str, writes: Sequence[CellWrite], claimed: Claimed | None

@@ -7,9 +7,11 @@ also a retry of its own, finds the key that is there. The first member is the on
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from incumbent.engines.api import Claimed, Entry, Member, Roster, Waiting
+from incumbent.engines.cluster.cells import as_cell
 from incumbent.engines.cluster.layout import (
     INCARNATION_KEY,
     cell_key,
@@ -60,13 +62,17 @@ def joined(lease: LeaseId, group: str, result: Result) -> Member:
         raise SessionGone("the session has ended")
     if result.succeeded:
         return Member(group, member_id(lease), result.revision)
-    ((mine,),) = (found.kvs for found in result.results)
+    (mine,) = result.results[0].kvs
     return Member(group, member_id(lease), mine.create_revision)
 
 
-def claim(member: Member) -> Txn:
+def claim(member: Member, cell: str | None) -> Txn:
     """One read-only transaction, to be read under the member's lease: first, or the roster."""
-    return Txn(conditions=is_first(member), then=(Range(INCARNATION_KEY),), orelse=look(member.group))
+    return Txn(
+        conditions=is_first(member),
+        then=(Range(INCARNATION_KEY), *beside(member.group, cell)),
+        orelse=look(member.group),
+    )
 
 
 def claimed(member: Member, result: Result) -> Claimed | Waiting:
@@ -74,7 +80,8 @@ def claimed(member: Member, result: Result) -> Claimed | Waiting:
     if result.code is Code.LEASE_NOT_FOUND:
         raise member_gone(member)
     if result.succeeded:
-        return Claimed(member, make_token(_incarnation(result.results[0]), member.revision))
+        incarnation, *cell = result.results
+        return _first(member, incarnation, cell)
     found, incarnation = result.results
     queue = _in_order(found)
     mine = member_key(member.group, member.id)
@@ -85,6 +92,32 @@ def claimed(member: Member, result: Result) -> Claimed | Waiting:
     ahead = [kv for kv in queue if kv.create_revision < member.revision]
     invariant(ahead, "a live member that is not first has one in front", member=member)
     return Waiting(_id(member.group, ahead[-1]), Turn(result.revision, (ahead[-1].key, mine)), None)
+
+
+def stand(lease: LeaseId, group: str, value: bytes, cell: str | None) -> Txn:
+    """A join that also tells, in few bytes, whether anybody else is there."""
+    asked = join(lease, group, value)
+    after = (Range(*members_range(group), limit=2), Range(INCARNATION_KEY), *beside(group, cell))
+    return Txn(asked.conditions, (*asked.then, *after), (*asked.orelse, *after))
+
+
+def stood(lease: LeaseId, group: str, result: Result) -> tuple[Member, Claimed | None]:
+    """Nobody else there: first. Else only a claim tells. Raises SessionGone."""
+    member = joined(lease, group, result)
+    _, found, incarnation, *cell = result.results
+    if len(found.kvs) > 1 or _raised_since(incarnation, member.revision):
+        return member, None
+    return member, _first(member, incarnation, cell)
+
+
+def beside(group: str, cell: str | None) -> tuple[Range, ...]:
+    """The cell that is asked for with a claim."""
+    return () if cell is None else (Range(cell_key(group, cell)),)
+
+
+def _first(member: Member, incarnation: OperationResult, cell: Sequence[OperationResult]) -> Claimed:
+    token = make_token(_incarnation(incarnation), member.revision)
+    return Claimed(member, token, as_cell(cell[0]) if cell else None)
 
 
 def is_first(member: Member) -> tuple[Condition, ...]:

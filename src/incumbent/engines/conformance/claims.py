@@ -6,18 +6,19 @@ import asyncio
 import random
 from dataclasses import dataclass, field
 
-from incumbent.engines.api import CellWrite, Claimed, Engine, Member
+from incumbent.engines.api import Cell, CellWrite, Claimed, Engine, Member, Waiting
 from incumbent.engines.conformance.harness import (
     Inconclusive,
     Lab,
     NotApplicable,
     expect,
     expect_member_gone,
+    expect_raises,
     first,
     request_id,
     waiting,
 )
-from incumbent.errors import MemberGone, SessionGone
+from incumbent.errors import InvalidInput, MemberGone, SessionGone
 
 TOKEN_LIMIT = 1 << 63
 CANDIDATES = 4
@@ -35,6 +36,69 @@ async def check_only_the_first_claims(lab: Lab) -> None:
         expect(answer.behind in [m.id for m in members[:n]], "who waits is told for whom")
     again = await first(engines[0], members[0])
     expect(again.token == claimed.token, "a claim can be repeated: the token stays")
+
+
+async def check_a_claim_brings_a_cell(lab: Lab) -> None:
+    """Whatever was written before the claim was made is in it: a pause that was acknowledged is obeyed (P42)."""
+    alice, bob = await lab.client(), await lab.client()
+    group = lab.name("beside")
+    member = await lab.join(alice, group)
+    answer = await alice.claim(member, "c")
+    expect(
+        isinstance(answer, Claimed) and answer.cell == Cell(None, 0), "a cell that never was has version 0"
+    )
+    for n in range(ROUNDS):
+        (written,) = await bob.write_cells(group, [CellWrite("c", b"%d" % n, None)], None)
+        answer = await alice.claim(member, "c")
+        expect(
+            isinstance(answer, Claimed) and answer.cell == written,
+            "a claim brings the cell as it is at that moment or later",
+        )
+    expect((await first(alice, member)).cell is None, "a claim brings no cell that nobody asked for")
+    other = await lab.join(bob, group)
+    await waiting(bob, other)
+    async with expect_raises(InvalidInput, "a cell's name is checked"):
+        await alice.claim(member, "")
+
+
+async def check_a_stand_is_join_and_claim(lab: Lab) -> None:
+    alice, bob = await lab.client(), await lab.client()
+    group, session = lab.name("stand"), await lab.session(alice)
+    (written,) = await bob.write_cells(group, [CellWrite("c", b"v", None)], None)
+    mine, answer = await alice.stand(session, group, request_id(), b"1", "c")
+    expect(isinstance(answer, Claimed) and answer.member == mine, "who stands alone is first at once")
+    expect(
+        isinstance(answer, Claimed) and answer.cell == written, "a stand brings the cell that was asked for"
+    )
+    expect(await first(alice, mine) == answer, "a stand's claim is a claim: the token is the same")
+    theirs, behind = await bob.stand(await lab.session(bob), group, request_id(), b"2")
+    expect(isinstance(behind, Waiting) and behind.behind == mine.id, "who stands behind another waits for it")
+    again, answer = await alice.stand(session, group, request_id(), b"3")
+    expect(again == mine and isinstance(answer, Claimed), "who stands again gets its place back")
+    entries = [(entry.id, entry.value) for entry in (await bob.roster(group)).members]
+    expect(entries == [(mine.id, b"1"), (theirs.id, b"2")], "who stands is a member like any other")
+    await alice.leave(mine)
+    expect((await lab.until_first(bob, theirs)).token > 0, "who waited is first in the end")
+    await alice.end_session(session.ref)
+    async with expect_raises(SessionGone, "stand raises SessionGone after the session's end"):
+        await alice.stand(session, group, request_id(), b"")
+
+
+async def check_those_who_stand_at_once(lab: Lab) -> None:
+    """Many stand in the same moment: one of them is first, and it is the first of the roster."""
+    engines = [await lab.client() for _ in range(CANDIDATES)]
+    for _ in range(ROUNDS):
+        group = lab.name("crowd")
+        sessions = [await lab.session(engine) for engine in engines]
+        stood = await asyncio.gather(
+            *(e.stand(s, group, request_id(), b"") for e, s in zip(engines, sessions, strict=True))
+        )
+        roster = await engines[0].roster(group)
+        for member, answer in stood:
+            is_first = member.id == roster.members[0].id
+            expect(
+                is_first or isinstance(answer, Waiting), "of those who stand at once only the first claims"
+            )
 
 
 async def check_fifo(lab: Lab) -> None:
@@ -227,6 +291,9 @@ async def check_tokens_rise_over_a_restart(lab: Lab) -> None:
 
 CHECKS = (
     check_only_the_first_claims,
+    check_a_claim_brings_a_cell,
+    check_a_stand_is_join_and_claim,
+    check_those_who_stand_at_once,
     check_fifo,
     check_never_two_first,
     check_waiting_leaves_no_gap,

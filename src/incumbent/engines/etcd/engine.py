@@ -37,6 +37,7 @@ from incumbent.engines.etcd.sight import Mark, Sight
 from incumbent.engines.etcd.store import Store
 from incumbent.engines.etcd.watching import Watches
 from incumbent.engines.inputs import (
+    check_beside,
     check_cell_writes,
     check_member_value,
     check_name,
@@ -44,6 +45,7 @@ from incumbent.engines.inputs import (
     check_request_id,
     check_ttl,
 )
+from incumbent.engines.trips import join_and_claim, with_cell
 from incumbent.errors import (
     EngineUnavailable,
     IncarnationChanged,
@@ -211,12 +213,19 @@ class EtcdEngine:
             since = result.revision
         raise EngineUnavailable("the session leaves that group all the time")
 
-    async def claim(self, member: Member) -> Claimed | Waiting:
+    async def claim(self, member: Member, cell: str | None = None) -> Claimed | Waiting:
         _lease_of(member)
+        check_beside(cell)
         mark = self._sight.mark()
         result = await self._read(self._groups.claim(member))
         self._see_incarnation(mark, result.results[-1])  # of either branch
-        return self._groups.claimed(member, result)
+        return await with_cell(self, self._groups.claimed(member, result), cell)
+
+    async def stand(
+        self, session: Session, group: str, request_id: str, value: bytes, cell: str | None = None
+    ) -> tuple[Member, Claimed | Waiting]:
+        check_beside(cell)
+        return await join_and_claim(self, session, group, request_id, value, cell)
 
     async def update(self, member: Member, value: bytes) -> None:
         lease = _lease_of(member)
@@ -257,7 +266,8 @@ class EtcdEngine:
     async def read_cell(self, group: str, name: str) -> Cell:
         check_name("group", group)
         check_name("name", name)
-        return as_cell(await self._read(Txn(then=(Range(self._layout.cell_key(group, name)),))))
+        found = await self._read(Txn(then=(Range(self._layout.cell_key(group, name)),)))
+        return as_cell(found.results[0])
 
     async def write_cells(
         self, group: str, writes: Sequence[CellWrite], claimed: Claimed | None

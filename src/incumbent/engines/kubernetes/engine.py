@@ -28,6 +28,7 @@ from incumbent.engines.api import (
     Waiting,
 )
 from incumbent.engines.inputs import (
+    check_beside,
     check_cell_writes,
     check_member_value,
     check_name,
@@ -77,6 +78,7 @@ from incumbent.engines.kubernetes.leases import (
 from incumbent.engines.kubernetes.observed import Observed
 from incumbent.engines.kubernetes.reference import Reference
 from incumbent.engines.kubernetes.snapshot import Seated, Snapshot
+from incumbent.engines.trips import join_and_claim, with_cell
 from incumbent.errors import (
     IncarnationChanged,
     InvalidInput,
@@ -271,9 +273,17 @@ class KubernetesEngine:
 
         return await self._calls.finish(act, one_at_a_time=member_name(group, reference.name))
 
-    async def claim(self, member: Member) -> Claimed | Waiting:
+    async def claim(self, member: Member, cell: str | None = None) -> Claimed | Waiting:
         session_of_member_or_gone(member)
-        return await self._calls.finish(lambda leases: self._claim(leases, member))
+        check_beside(cell)
+        answer = await self._calls.finish(lambda leases: self._claim(leases, member))
+        return await with_cell(self, answer, cell)
+
+    async def stand(
+        self, session: Session, group: str, request_id: str, value: bytes, cell: str | None = None
+    ) -> tuple[Member, Claimed | Waiting]:
+        check_beside(cell)
+        return await join_and_claim(self, session, group, request_id, value, cell)
 
     async def _claim(self, leases: Leases, member: Member) -> Claimed | Waiting:
         snapshot = await self._groups.settled(leases, member.group)

@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 
 from incumbent.engines.api import Cell, CellWrite, Claimed, Guarantees, Member, Ref, Roster, Session, Waiting
 from incumbent.engines.inputs import (
+    check_beside,
     check_cell_writes,
     check_member_value,
     check_name,
@@ -96,8 +97,19 @@ class LocalEngine:
         check_member_value(value)
         return await self._call(lambda store: store.join(secret, group, value))
 
-    async def claim(self, member: Member) -> Claimed | Waiting:
-        return await self._call(lambda store: store.claim(member))
+    async def claim(self, member: Member, cell: str | None = None) -> Claimed | Waiting:
+        check_beside(cell)
+        return await self._call(lambda store: store.claim(member, cell))
+
+    async def stand(
+        self, session: Session, group: str, request_id: str, value: bytes, cell: str | None = None
+    ) -> tuple[Member, Claimed | Waiting]:
+        secret = Reference.from_bytes(session.ref).secret
+        check_name("group", group)
+        check_request_id(request_id)
+        check_member_value(value)
+        check_beside(cell)
+        return await self._call(lambda store: store.stand(secret, group, value, cell))
 
     async def update(self, member: Member, value: bytes) -> None:
         check_member_value(value)

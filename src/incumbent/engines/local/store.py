@@ -128,13 +128,12 @@ class Store:
         return Session(Reference(uuid, secret, self._directory).to_bytes(), ttl)
 
     def renew(self, secret: bytes) -> None:
-        # Without an fsync: after a power cut it is another boot, and every session is over anyway.
         with self._write(durable=False) as now_ns:
             self._check_session(secret)
             self._extend(secret, now_ns)
 
     def end_session(self, reference: Reference) -> bool:
-        with self._write():
+        with self._write(durable=False):
             there = self._find("SELECT 1 FROM session WHERE secret = ?", reference.secret) is not None
             uuid = self._one("SELECT uuid FROM meta")[0]
             if not there and uuid != reference.uuid and reference.directory != self._directory:
@@ -170,20 +169,27 @@ class Store:
             )
             return _member(group, revision)
 
-    def claim(self, member: Member) -> Claimed | Waiting:
+    def claim(self, member: Member, cell: str | None) -> Claimed | Waiting:
         while True:
             with self._read():
                 self._check_member(member)
                 ahead = self._ahead(member)
                 cursor = self._revision()
+                beside = None if ahead or cell is None else self._cell(member.group, cell)
             if not ahead:
-                return Claimed(member, make_token(INCARNATION, member.revision))
+                return Claimed(member, make_token(INCARNATION, member.revision), beside)
             # The first, whose death frees the lead, and the one right before us, so that no dead one is waited for.
             if not self._bury({ahead[0], ahead[-1]}):
                 return Waiting(_member(member.group, ahead[-1].revision).id, cursor, None)
 
+    def stand(
+        self, secret: bytes, group: str, value: bytes, cell: str | None
+    ) -> tuple[Member, Claimed | Waiting]:
+        member = self.join(secret, group, value)
+        return member, self.claim(member, cell)
+
     def update(self, member: Member, value: bytes) -> None:
-        with self._write():
+        with self._write(durable=False):
             self._check_member(member)
             self._change([member.group])
             self._connection.execute(
@@ -192,7 +198,7 @@ class Store:
             )
 
     def remove(self, member: Member) -> bool:
-        with self._write():
+        with self._write(durable=False):
             if not self._is_member(member):
                 return False
             self._change([member.group])
@@ -267,7 +273,7 @@ class Store:
         dead = [s for s in suspects if not s.dead and s.holder.is_dead(self._holder.namespace)]
         if not dead:
             return False
-        with self._write() as now_ns:
+        with self._write(durable=False) as now_ns:
             for one in dead:
                 self._connection.execute(
                     "UPDATE session SET dead = 1, ends_ns = min(ends_ns, ? + release_delay_ns) "
@@ -315,7 +321,11 @@ class Store:
 
     @contextmanager
     def _write(self, *, durable: bool = True) -> Iterator[int]:
-        """One transaction under the write lock, after what has expired was ended. Yields the time in ns."""
+        """One transaction under the write lock, after what has expired was ended. Yields the time in ns.
+
+        Durable is what must outlive a power cut: what was given a revision to (tokens are made of it), and cells. Of sessions and
+        who is a member nothing needs to: after a power cut it is another boot, and all of them are over.
+        """
         self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         self._connection.execute("BEGIN IMMEDIATE")
         try:
@@ -340,7 +350,7 @@ class Store:
         """One snapshot in which nothing had expired when it was asked for."""
         now_ns = self._now_ns()
         if self._find("SELECT 1 FROM session WHERE ends_ns <= ? LIMIT 1", now_ns) is not None:
-            with self._write():
+            with self._write(durable=False):
                 pass
         self._connection.execute("BEGIN")
         try:

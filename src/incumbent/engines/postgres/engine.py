@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 
 from incumbent.engines.api import Cell, CellWrite, Claimed, Guarantees, Member, Ref, Roster, Session, Waiting
 from incumbent.engines.inputs import (
+    check_beside,
     check_cell_writes,
     check_member_value,
     check_name,
@@ -27,6 +28,7 @@ from incumbent.engines.postgres.settings import Settings
 from incumbent.engines.postgres.sightings import Sightings
 from incumbent.engines.postgres.wakeups import wakeups
 from incumbent.engines.reference import Reference, check_url, session_id
+from incumbent.engines.trips import join_and_claim, with_cell
 from incumbent.errors import IncumbentError, InvalidInput, Unsupported, WatchLost
 from incumbent.ports import Clock
 from incumbent.runtime.clock import BoottimeClock
@@ -102,11 +104,12 @@ class PostgresEngine:
         check_member_value(value)
         return await self._call(lambda tx: store.join(tx, own, group, value))
 
-    async def claim(self, member: Member) -> Claimed | Waiting:
+    async def claim(self, member: Member, cell: str | None = None) -> Claimed | Waiting:
+        check_beside(cell)
         await self._bury_due()
         found = await self._judged(lambda tx: store.claim(tx, member), self._calls, member.group)
         if isinstance(found, Claimed):
-            return found
+            return await with_cell(self, found, cell)
         looks = LOOKS_PER_TTL if len(found.ahead) == 1 else LOOKS_PER_TTL_BEHIND
         now_ns = self._clock.now_ns()
         again_ns = min(
@@ -114,6 +117,12 @@ class PostgresEngine:
             for beat in found.ahead
         )
         return Waiting(found.behind, found.changes, max(again_ns, 1_000_000) / NS)
+
+    async def stand(
+        self, session: Session, group: str, request_id: str, value: bytes, cell: str | None = None
+    ) -> tuple[Member, Claimed | Waiting]:
+        check_beside(cell)
+        return await join_and_claim(self, session, group, request_id, value, cell)
 
     async def update(self, member: Member, value: bytes) -> None:
         check_member_value(value)

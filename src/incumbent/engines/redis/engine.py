@@ -20,6 +20,7 @@ from incumbent.engines.api import (
 )
 from incumbent.engines.history import History, Position
 from incumbent.engines.inputs import (
+    check_beside,
     check_cell_writes,
     check_member_value,
     check_name,
@@ -34,6 +35,7 @@ from incumbent.engines.redis.scripts import Script
 from incumbent.engines.redis.settings import Settings
 from incumbent.engines.redis.wakeups import wakeups
 from incumbent.engines.reference import Reference, check_url, session_id
+from incumbent.engines.trips import join_and_claim, with_cell
 from incumbent.errors import (
     EngineError,
     IncarnationChanged,
@@ -119,17 +121,24 @@ class RedisEngine:
         _check(said)
         return _member(group, int(rest[0]))
 
-    async def claim(self, member: Member) -> Claimed | Waiting:
+    async def claim(self, member: Member, cell: str | None = None) -> Claimed | Waiting:
         _check_id(member)
+        check_beside(cell)
         head, (said, *rest) = await self._run(
             scripts.CLAIM, member.group, member.revision, judged=True, reads=True
         )
         if said == b"first":
-            return Claimed(member, make_token(head.incarnation, member.revision))
+            return await with_cell(self, Claimed(member, make_token(head.incarnation, member.revision)), cell)
         if said != b"waiting":
             _refuse(said, member)
         behind, changes, left_ms = rest
         return Waiting(_member(member.group, int(behind)).id, int(changes), left_ms / 1000 + EXPIRED_S)
+
+    async def stand(
+        self, session: Session, group: str, request_id: str, value: bytes, cell: str | None = None
+    ) -> tuple[Member, Claimed | Waiting]:
+        check_beside(cell)
+        return await join_and_claim(self, session, group, request_id, value, cell)
 
     async def update(self, member: Member, value: bytes) -> None:
         check_member_value(value)

@@ -24,6 +24,7 @@ from incumbent.engines.api import (
     Waiting,
 )
 from incumbent.engines.inputs import (
+    check_beside,
     check_cell_writes,
     check_member_value,
     check_name,
@@ -31,6 +32,7 @@ from incumbent.engines.inputs import (
     check_request_id,
     check_ttl,
 )
+from incumbent.engines.trips import join_and_claim, with_cell
 from incumbent.engines.zookeeper import cell_steps, layout, members
 from incumbent.engines.zookeeper.cell_steps import CellStep
 from incumbent.engines.zookeeper.cells import WRITER_BYTES
@@ -96,9 +98,16 @@ class ZooKeeperEngine:
         check_member_value(value)
         return await self._sessions.join(reference, group, request_id, value)
 
-    async def claim(self, member: Member) -> Claimed | Waiting:
+    async def claim(self, member: Member, cell: str | None = None) -> Claimed | Waiting:
         self._check_member(member)
-        return await members.claim(self.service, member)
+        check_beside(cell)
+        return await with_cell(self, await members.claim(self.service, member), cell)
+
+    async def stand(
+        self, session: Session, group: str, request_id: str, value: bytes, cell: str | None = None
+    ) -> tuple[Member, Claimed | Waiting]:
+        check_beside(cell)
+        return await join_and_claim(self, session, group, request_id, value, cell)
 
     async def update(self, member: Member, value: bytes) -> None:
         self._check_member(member)
