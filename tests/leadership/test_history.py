@@ -61,14 +61,38 @@ def test_what_a_dead_leader_could_not_say_is_closed_by_its_successor() -> None:
     )
 
 
-def test_what_is_said_again_or_too_late_changes_nothing() -> None:
+def test_what_is_said_again_changes_nothing() -> None:
     """P3: requests whose answers were lost are made again."""
     records = with_start(with_start((), 5, "a", 1000), 9, "b", 7000)
     assert with_start(records, 9, "b", 7500) == records
-    assert with_start(records, 7, "late", 7500) == records
+    assert with_start(records, 5, "a", 7500) == records
     ended = with_end(records, 9, "resigned", 8000)
     assert with_end(ended, 9, "resigned", 9000) == ended
     assert with_end(records, 4, "resigned", 9000) == records
+
+
+def test_what_is_written_late_stands_where_it_belongs() -> None:
+    """A short term's record may come after its successor's."""
+    records = with_end(with_start((), 5, "a", 1000), 5, "resigned", 2000)
+    records = with_start(records, 9, "c", 4000)
+    records = with_start(records, 7, "b", 2500)
+    assert records == (
+        Record(5, "a", 1000, 2000, "resigned"),
+        Record(7, "b", 2500, 4000, NOT_KNOWN, gap_ms=500),
+        Record(9, "c", 4000),
+    )
+    assert with_end(records, 7, "body_ended", 3999)[1:] == (
+        Record(7, "b", 2500, 3999, "body_ended", gap_ms=500),
+        Record(9, "c", 4000, gap_ms=1),
+    )
+
+
+def test_what_is_older_than_a_full_history_is_left_out() -> None:
+    records: tuple[Record, ...] = ()
+    for number in range(RECORDS_MAX):
+        records = with_start(records, 10 + number, "a", 1000 + number)
+    assert with_start(records, 9, "late", 5000) == records
+    assert with_start(records, 1000, "new", 5000)[-1].token == 1000
 
 
 def test_clocks_of_two_hosts_never_make_a_gap_negative() -> None:

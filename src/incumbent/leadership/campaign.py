@@ -274,10 +274,10 @@ class Campaign:
                 leash=leash,
             )
         self._tell(EventKind.ELECTED, now_ns)
+        self._office.chronicle.began(self.election, self._token, self.candidate)
         self._duties = Duties(
             self._office,
             self.election,
-            self.candidate,
             won.claimed,
             self._candidacy.stance.preference,
             self,
@@ -388,9 +388,8 @@ class Campaign:
         finally:
             self._place.release()
             self._when_gone()
-        if self._duties is not None and self._seat is not None:
-            ended = self._duties.ended(self._seat.ended_for)
-            self._office.say_last(ended, f"incumbent-last-words-{self.election}")
+        if self._seat is not None:
+            self._office.chronicle.ended(self.election, self._token, self._seat.ended_for)
 
     def _when_gone(self) -> None:
         self._office.campaigns.discard(self)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from random import Random
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -14,6 +14,7 @@ from incumbent.engines.api import Engine, Guarantees, Ref
 from incumbent.engines.inputs import check_ttl
 from incumbent.engines.url import scheme_of
 from incumbent.errors import IncumbentError, InvalidInput, Unsupported
+from incumbent.leadership.chronicle import Chronicle
 from incumbent.leadership.election import Election
 from incumbent.leadership.events import Listener
 from incumbent.leadership.keeper import DeathWatch, Sessions
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from incumbent.guardian.supervisor import Guardian
 
 DRAIN_S_MAX: Final = 30.0
+LEAVING_PARTS: Final = 3
 """How long closing waits for bodies that were cancelled. A session whose body still runs then is left to its TTL."""
 
 
@@ -165,7 +167,8 @@ async def _connected(
         )
         tasks = Tasks()
         sessions = Sessions(engine, world, tasks, ttl=ttl, death_watch=death_watch)
-        office = Office(engine, world, sessions, tasks, ttl)
+        chronicle = Chronicle(engine, world.rng, world.wall_ms, tasks, ttl)
+        office = Office(engine, world, sessions, tasks, chronicle, ttl)
         try:
             yield Cluster(office)
         finally:
@@ -194,7 +197,12 @@ async def _close(office: Office) -> None:
         try:
             await office.sessions.close(abandon=running)
         finally:
-            await office.wait_last_words()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(office.ttl / LEAVING_PARTS):
+                    for campaign in campaigns:
+                        if not campaign.body_runs:
+                            await campaign.wait_gone()  # that its term ended goes into the history
+            await office.chronicle.close()
             await office.close_leash()
             await office.tasks.close()
 

@@ -1,7 +1,5 @@
-"""What a leader looks after while it leads: what operators ask of it, whether it has to make room, its entry in the history.
-
-Nothing of it delays the leading: the entry is made after the term began, and what is asked is looked at beside the body.
-"""
+"""What a leader looks after while it leads: what operators ask of it, whether it has to make room. Beside the body, so that nothing
+of it delays the leading."""
 
 from __future__ import annotations
 
@@ -12,21 +10,18 @@ from typing import Final
 from msgspec.structs import replace
 
 from incumbent.engines.api import Claimed
-from incumbent.errors import EngineError, Overloaded
+from incumbent.errors import Overloaded
 from incumbent.leadership.control import Answer, Ask, Control
 from incumbent.leadership.handover import HandingOver, Stop
-from incumbent.leadership.history import Record, with_end, with_start
 from incumbent.leadership.office import Office
 from incumbent.leadership.outcome import Done, Handover
 from incumbent.leadership.preference import REASONS, Code, Preference, Wait, Yield, may_go_on, named
-from incumbent.leadership.scene import Scene, change_control, change_history, look
+from incumbent.leadership.scene import Scene, change_control, look
 from incumbent.leadership.tenure import NS_PER_S, Reason
 from incumbent.leadership.world import log, until_answered
 
 ROOM_S: Final = 1.0
 """So long a leader that another was preferred to waits for those between to make room. Whoever has not by then makes it later."""
-LAST_WORDS_S: Final = 0.02
-"""The former leader's entry is completed so much after it left: its successor's beginning comes first, on the engine, too."""
 
 
 class Duties:
@@ -36,14 +31,12 @@ class Duties:
         self,
         office: Office,
         election: str,
-        candidate: str,
         claimed: Claimed,
         preference: Preference,
         stop: Stop,
     ) -> None:
         self._office = office
         self._election = election
-        self._candidate = candidate
         self._claimed = claimed
         self._preference = preference
         self._stop = stop
@@ -51,10 +44,6 @@ class Duties:
         self._room_since_ns: int | None = None
         self._obeyed = ""  # the request that was taken up last
         self._handing: asyncio.Task[Handover] | None = None
-        self._began = office.tasks.spawn(
-            self._record(lambda rs: with_start(rs, claimed.token, candidate, office.world.wall_ms())),
-            f"incumbent-history-{election}",
-        )
 
     # --- looking --------------------------------------------------------------------------------------------------
 
@@ -130,21 +119,6 @@ class Duties:
         await self._change(lambda c: replace(c, answer=answer, ask=None if c.ask == ask else c.ask))
 
     # --- telling --------------------------------------------------------------------------------------------------
-
-    async def ended(self, reason: Reason) -> None:
-        """The member has left. The entry in the history is completed, if that takes no longer than a TTL."""
-        token, now_ms = self._claimed.token, self._office.world.wall_ms()
-        await asyncio.wait({self._began})
-        await asyncio.sleep(LAST_WORDS_S)
-        await self._record(lambda rs: with_end(rs, token, reason, now_ms))
-
-    async def _record(self, alter: Callable[[tuple[Record, ...]], tuple[Record, ...]]) -> None:
-        engine, rng = self._office.engine, self._office.world.rng
-        try:
-            async with asyncio.timeout(self._office.ttl):
-                await until_answered(lambda: change_history(engine, self._election, rng, alter), rng)
-        except (TimeoutError, EngineError) as error:
-            log.warning("%s: the history lacks an entry: %r", self._election, error)
 
     def _tell(self, alter: Callable[[Control], Control]) -> None:
         self._office.tasks.spawn(self._change(alter), f"incumbent-tell-{self._election}")

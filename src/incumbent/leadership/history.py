@@ -1,7 +1,7 @@
 """PURE. Who led, from when to when, and why it ended: one bounded cell of the election's group.
 
-Leaders write it themselves, each its own record: when it began, *after* it began, and when it ended, after it let go. So it never
-delays a leader, and it is no evidence of who leads: the engine is. A leader that died wrote no end; its successor closes the
+Leaders write it themselves, each its own record: when it began, *after* it began, and when it ended, after it let go (`chronicle`
+does it). So it never delays a leader, and it is no evidence of who leads: the engine is. A leader that died wrote no end; its successor closes the
 record with what it can know, that the former one was gone by then.
 
 Times here are wall clock, in milliseconds since 1970, for people. Nothing is decided by them.
@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from incumbent.engines.api import Cell
 from incumbent.errors import EngineError
@@ -59,18 +60,19 @@ def encode(records: tuple[Record, ...]) -> bytes:
 
 
 def with_start(records: tuple[Record, ...], token: int, candidate: str, now_ms: int) -> tuple[Record, ...]:
-    """The leader with `token` began. Whoever is still open before it is closed: gone by now, nobody knows since when."""
-    if any(record.token >= token for record in records):
-        return records  # written already; or a late retry, after the next one began
-    closed = tuple(
-        record
-        if record.reason is not None
-        else msgspec.structs.replace(record, ended_ms=now_ms, reason=NOT_KNOWN)
-        for record in records
-    )
-    last = closed[-1] if closed else None
-    gap_ms = None if last is None else _gap_ms(last, now_ms)
-    return (*closed, Record(token, candidate, now_ms, gap_ms=gap_ms))
+    """The leader with `token` began. Whoever is still open before it is closed: gone by now, nobody knows since when.
+
+    Those who came later may have been written first. What is older than a full history is left out.
+    """
+    before = tuple(_closed(record, now_ms) for record in records if record.token < token)
+    after = records[len(before) :]
+    if any(record.token == token for record in after) or (not before and len(records) >= RECORDS_MAX):
+        return records
+    gap_ms = _gap_ms(before[-1], now_ms) if before else None
+    mine = Record(token, candidate, now_ms, gap_ms=gap_ms)
+    if not after:
+        return (*before, mine)
+    return (*before, _closed(mine, after[0].began_ms), replace(after[0], gap_ms=None), *after[1:])
 
 
 def with_end(records: tuple[Record, ...], token: int, reason: str, now_ms: int) -> tuple[Record, ...]:
@@ -79,9 +81,9 @@ def with_end(records: tuple[Record, ...], token: int, reason: str, now_ms: int) 
     for record in records:
         before = ended[-1] if ended else None
         if record.token == token and record.reason in (None, NOT_KNOWN):
-            ended.append(msgspec.structs.replace(record, ended_ms=now_ms, reason=reason))
+            ended.append(replace(record, ended_ms=now_ms, reason=reason))
         elif before is not None and before.token == token and record.gap_ms is None:
-            ended.append(msgspec.structs.replace(record, gap_ms=_gap_ms(before, record.began_ms)))
+            ended.append(replace(record, gap_ms=_gap_ms(before, record.began_ms)))
         else:
             ended.append(record)
     return tuple(ended)
@@ -90,6 +92,11 @@ def with_end(records: tuple[Record, ...], token: int, reason: str, now_ms: int) 
 def is_open(records: tuple[Record, ...], token: int) -> bool:
     """Whether the leader with `token` said that it began, and not that it ended."""
     return any(record.token == token and record.reason is None for record in records)
+
+
+def _closed(record: Record, by_ms: int) -> Record:
+    """Ended by then, if nobody said when."""
+    return record if record.reason is not None else replace(record, ended_ms=by_ms, reason=NOT_KNOWN)
 
 
 def _gap_ms(before: Record, began_ms: int) -> int | None:

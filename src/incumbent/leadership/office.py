@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from incumbent.engines.api import Engine
 from incumbent.errors import EngineUnavailable
+from incumbent.leadership.chronicle import Chronicle
 from incumbent.leadership.keeper import Sessions
 from incumbent.leadership.world import Tasks, World
 
@@ -18,19 +18,16 @@ if TYPE_CHECKING:
     from incumbent.leadership.campaign import Campaign
 
 
-LAST_WORDS_PARTS: Final = 3
-
-
 @dataclass
 class Office:
     engine: Engine
     world: World
     sessions: Sessions
     tasks: Tasks
+    chronicle: Chronicle
     ttl: float
     closed: bool = False
     campaigns: set[Campaign] = field(default_factory=set)
-    last_words: set[asyncio.Task[None]] = field(default_factory=set)
     _leash: asyncio.Task[Leash] | None = None
     places: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
@@ -40,17 +37,6 @@ class Office:
         if place is None:
             place = self.places[election] = asyncio.Lock()
         return place
-
-    def say_last(self, words: Coroutine[Any, Any, None], name: str) -> None:
-        """What a former leader still has to write. Nobody waits for it but who closes all."""
-        saying = self.tasks.spawn(words, name)
-        self.last_words.add(saying)
-        saying.add_done_callback(self.last_words.discard)
-
-    async def wait_last_words(self) -> None:
-        """At most TTL/3."""
-        if self.last_words:
-            await asyncio.wait(tuple(self.last_words), timeout=self.ttl / LAST_WORDS_PARTS)
 
     async def leash(self) -> Leash:
         """The process that kills this one when a body outlasts its lease; started when first asked for. Raises Unsupported."""
