@@ -19,6 +19,8 @@ from incumbent.sim.loop import Simulation, simulate
 from tests.leadership.lab import TTL_S, Lab, cut, mend, until
 from tests.leadership.team import Team, team
 
+TRIP_S = 0.01
+
 
 def test_leadership_goes_to_the_one_that_was_named() -> None:
     """P39, P41: those between make room first, the body has ended when the successor begins, tokens rise, and the time without
@@ -40,6 +42,37 @@ def test_leadership_goes_to_the_one_that_was_named() -> None:
             await until(lambda: t.lab.members()[0] == "c" and len(t.lab.members()) == 4)
             await asyncio.sleep(2 * LOOK_AGAIN_S_MIN)
             assert (await t.elections["a"].operations.control()).successor is None
+
+    simulate(story)
+
+
+@pytest.mark.parametrize("verb", ["resign", "handover"])
+def test_letting_go_costs_two_round_trips(verb: str) -> None:
+    """P41: from the end of the one body to the beginning of the next, the former leader leaves and its successor claims, and
+    that is all: what operators said comes with the claim."""
+
+    async def story(sim: Simulation) -> None:
+        async with team(sim) as t:
+            times: list[float] = []
+
+            async def body(_: Term) -> None:
+                times.append(t.lab.now_s)
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    await asyncio.sleep(
+                        10 * TRIP_S
+                    )  # puts its work away; the other one has looked at everything by then
+                    times.append(t.lab.now_s)
+
+            for name in "ab":
+                await t.add(name, body=body)
+                t.engines[name].on_request = lambda _: asyncio.sleep(TRIP_S)
+            await asyncio.sleep(TTL_S)
+            await getattr(t.elections["a"], verb)()
+            await until(lambda: t.leading == ["b"])
+            _, ended_s, began_s = times[:3]
+            assert began_s - ended_s == pytest.approx(2 * TRIP_S, abs=TRIP_S / 10)
 
     simulate(story)
 

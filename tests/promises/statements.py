@@ -193,8 +193,7 @@ AREAS: Final[tuple[tuple[str, tuple[Promise, ...]], ...]] = (
             Promise(
                 41,
                 "A planned handover costs two round trips and the callback, measured.",
-                IN_PART,
-                "it is measured, and costs three: the leaving, the claim, and the reading of what operators said",
+                HELD,
             ),
             Promise(
                 42,

@@ -90,8 +90,9 @@ class Stance:
         if me is None or cell is None:
             return False
         control = read(cell)
-        if control.successor is not None:
-            return False
+        successor = control.successor
+        if successor is not None and (successor.id, successor.order) != (me.id, me.order):
+            return False  # it may have come since
         self._standing = replace(self._standing, eligible=self._is_eligible())
         if self.has_news:
             return False

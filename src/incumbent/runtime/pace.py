@@ -12,8 +12,8 @@ from typing import Final
 
 from incumbent.consensus.api import Record
 
-FAST_NS_MAX: Final = 500_000
-"""A write that took less was fast."""
+FAST_NS_MAX: Final = 1_000_000
+"""A write that took less was fast. A disk that had nothing to do for a while takes its time for the first one."""
 FAST_WRITES_MIN: Final = 32
 """So many in a row, and the disk counts as fast."""
 ENTRIES_MAX: Final = 4

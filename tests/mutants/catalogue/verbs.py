@@ -74,8 +74,8 @@ VERBS: Final[tuple[Mutant, ...]] = (
     Mutant(
         "what operators said is taken from the last look, and not from the claim",
         STANCE,
-        "        control = read(cell)\n        if control.successor",
-        "        control = read(type(cell)(None, 0))\n        if control.successor",
+        "        control = read(cell)\n        successor =",
+        "        control = read(type(cell)(None, 0))\n        successor =",
         (suite(OF_OPERATIONS),),
         promises=("P42",),
     ),
