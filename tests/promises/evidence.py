@@ -39,6 +39,7 @@ PLACES: Final[tuple[tuple[str, str], ...]] = (
     ("tests/engines/test_postgres_", "postgresql"),
     ("tests/engines/test_redis_", "redis"),
     ("tests/engines/test_kubernetes_", "kubernetes"),
+    ("tests/engines/test_trips.py", "every engine"),
     ("tests/consensus/", "core"),
     ("tests/node/", "core"),
     ("tests/kv/", "core"),

@@ -16,6 +16,38 @@ ZOOKEEPER: Final = "tests/engines/test_zookeeper_engine.py"
 
 ENGINES: Final[tuple[Mutant, ...]] = (
     Mutant(
+        "who stands behind another is first at once",
+        "engines/cluster/members.py",
+        "    if len(found.kvs) > 1 or",
+        "    if len(found.kvs) > 2 or",
+        (suite("tests/engines/test_cluster_conformance_memory.py"),),
+        promises=("P1",),
+    ),
+    Mutant(
+        "what joined in one step with a claim that was lost is not looked for",
+        "engines/trips.py",
+        '        raise OutcomeUnknown("joined, and then the engine was lost") from error\n',
+        "        raise\n",
+        (suite("tests/engines/test_trips.py"),),
+        promises=("P3",),
+    ),
+    Mutant(
+        "whom the engine refuses after the join stays a member",
+        "engines/trips.py",
+        "        await engine.leave(member)  # nobody else knows of it\n",
+        "",
+        (suite("tests/engines/test_trips.py"),),
+        promises=("P2",),
+    ),
+    Mutant(
+        "a member that an unknown error hides is not looked for",
+        "leadership/candidacy.py",
+        "                    self._standing = self._begin_standing()\n",
+        "                    self._standing = None\n",
+        (suite("tests/leadership/test_campaign.py"),),
+        promises=("P2",),
+    ),
+    Mutant(
         "a claim does not look at who came before",
         "engines/cluster/members.py",
         "Condition(key, Compare.CREATE, Is.GREATER, member.revision - 1, end),",
