@@ -92,8 +92,8 @@ class Ours:
         session = await self._session(worker)
 
         async def step() -> int:
-            member = await self._engine.join(session, f"own/{worker}", "r", b"")
-            assert isinstance(await self._engine.claim(member), Claimed)
+            member, found = await self._engine.stand(session, f"own/{worker}", "r", b"")
+            assert isinstance(found, Claimed)
             await self._engine.leave(member)
             return 1
 
@@ -104,13 +104,14 @@ class Ours:
         engine = self._engine
 
         async def step() -> int:
-            member = await engine.join(session, "contended", "r", b"")
-            while not isinstance(found := await engine.claim(member), Claimed):
+            member, found = await engine.stand(session, "contended", "r", b"")
+            while not isinstance(found, Claimed):
                 try:
                     async for _ in engine.watch("contended", found.cursor):
                         break
                 except WatchLost:
                     pass
+                found = await engine.claim(member)
             await engine.leave(member)
             return 1
 
