@@ -184,13 +184,19 @@ def test_what_is_not_proven_is_left_to_its_ttl(
     simulate(story)
 
 
-def test_a_reboot_proves_nothing_on_a_network_file_system(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_network_file_system_proves_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(resume, "machine_id", lambda: "this machine")
-    assert resume._machine_of(path) == "this machine"
+    """P50: other hosts write there, and what a lock is worth is the server's to say."""
     monkeypatch.setattr(resume, "kind_of", lambda _: "nfs4")
-    assert resume._machine_of(path) == ""
+
+    async def story(sim: Simulation) -> None:
+        lab = Lab(sim)
+        await died(lab, path, ttl=10.0)
+        assert 9.0 < await leads_after_s(lab, path) < 11.0
+        assert "network file system (nfs4)" in caplog.text
+
+    simulate(story)
 
 
 # --- who holds it -----------------------------------------------------------------------------------------------------

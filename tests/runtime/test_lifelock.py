@@ -13,6 +13,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from incumbent.errors import Unsupported
+from incumbent.runtime import lifelock
 from incumbent.runtime.lifelock import LifeLock, holder_of
 from incumbent.runtime.machine import FIRST_PID_NAMESPACE, machine_id
 
@@ -85,6 +87,14 @@ def test_where_there_can_be_none_it_says_so(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError, match="symbolic"):
         LifeLock.take(tmp_path / "link")
+
+
+def test_a_system_that_keeps_no_lock_with_a_mapping_is_found_out(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifelock, "_MAP_PRIVATE", lifelock._MAP_PRIVATE | 0x20)  # anonymous: of no file
+    with pytest.raises(Unsupported, match="with its descriptor"):
+        LifeLock.take(path)
 
 
 def test_nobody_has_written_a_holder(path: Path) -> None:

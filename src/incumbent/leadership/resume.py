@@ -107,7 +107,7 @@ class Ledger:
         boot = boot_id()
         lock = await _locked(path)
         try:
-            origin = Origin(boot, _machine_of(path), lock.inode)
+            origin = Origin(boot, machine_id(), lock.inode)
             return cls(path, lock, origin, ttl=ttl, proven_ns=clock.now_ns())
         except BaseException:
             lock.release()
@@ -214,13 +214,14 @@ def _check_kind(path: Path) -> None:
         raise InvalidInput("resume", f"{path} is no regular file", "name a file of this process alone")
 
 
-def _machine_of(path: Path) -> str:
-    """Not told on a network file system: a reboot of this machine says nothing of what others write there."""
-    return "" if kind_of(path.parent) in NETWORK_FILE_SYSTEMS else machine_id()
-
-
 def _former(path: Path, origin: Origin) -> tuple[Held, ...]:
     """The sessions of processes that are proven dead. What is in the file beyond that is said in the log."""
+    kind = kind_of(path.parent.resolve())
+    if kind in NETWORK_FILE_SYSTEMS:
+        log.warning(
+            "%s proves no death, it is on a network file system (%s): put it on a local one", path, kind
+        )
+        return ()
     try:
         page = _read(path)
     except FileNotFoundError:

@@ -57,9 +57,13 @@ class LifeLock:
             os.ftruncate(fd, 0)
             os.pwrite(fd, b"%d\n" % os.getpid(), 0)
             libc = _libc()
-            return cls(libc, _map(libc, fd), (here.st_dev, here.st_ino))
+            lock = cls(libc, _map(libc, fd), (here.st_dev, here.st_ino))
         finally:
             os.close(fd)  # from here on the mapping alone refers to it
+        if not _is_held(path):
+            lock.release()
+            raise Unsupported("this system ends a lock with its descriptor, though the file is still mapped")
+        return lock
 
     def release(self) -> None:
         """Give it free. Nothing in a forked child: at that address there is something else, or nothing."""
@@ -83,6 +87,18 @@ def _is_at(path: Path, locked: os.stat_result) -> bool:
         return os.path.samestat(path.lstat(), locked)
     except FileNotFoundError:
         return False
+
+
+def _is_held(path: Path) -> bool:
+    """Everything rests on that, so it is not taken on trust: there are systems that only look like Linux."""
+    fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
 
 
 def _map(libc: ctypes.CDLL, fd: int) -> int:

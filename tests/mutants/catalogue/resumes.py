@@ -84,10 +84,10 @@ RESUMES: Final[tuple[Mutant, ...]] = (
         promises=("P50",),
     ),
     Mutant(
-        "a reboot proves deaths on a network file system",
+        "a network file system proves deaths",
         RESUME,
-        'return "" if kind_of(path.parent) in NETWORK_FILE_SYSTEMS else machine_id()',
-        "return machine_id()",
+        "    if kind in NETWORK_FILE_SYSTEMS:\n",
+        "    if False:\n",
         (suite(OF_RESUME),),
         promises=("P50",),
     ),
