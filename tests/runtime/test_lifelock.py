@@ -21,6 +21,23 @@ from incumbent.runtime.machine import FIRST_PID_NAMESPACE, machine_id
 TAKE = "from incumbent.runtime.lifelock import LifeLock as L; from pathlib import Path; lock = L.take(Path({!r}))"
 
 
+RACE = """
+import os, signal, sys, time
+from pathlib import Path
+from incumbent.runtime.lifelock import LifeLock
+
+lock, mark = Path(sys.argv[1]), Path(sys.argv[2])
+for turn in range(50):
+    while (held := LifeLock.take(lock)) is None:
+        time.sleep(0.0005)
+    mark.touch(exist_ok=False)  # fails when somebody else has the lock
+    mark.unlink()
+    if turn < 49:
+        held.release()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "leader.lock"
@@ -116,6 +133,14 @@ def test_it_is_held_for_as_long_as_the_process_lives(path: Path) -> None:
         lock = LifeLock.take(path)
         assert lock is not None
         lock.release()
+
+
+@pytest.mark.slow
+def test_processes_that_race_never_hold_it_together(path: Path, tmp_path: Path) -> None:
+    """Each has it many times, and dies with it in the end: the others get past that."""
+    command = [sys.executable, "-c", RACE, str(path), str(tmp_path / "mark")]
+    racing = [subprocess.Popen(command) for _ in range(4)]
+    assert [process.wait() for process in racing] == [-signal.SIGKILL] * len(racing)
 
 
 @pytest.mark.slow
