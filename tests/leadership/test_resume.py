@@ -20,6 +20,7 @@ from incumbent.leadership.resume import FILE_BYTES_MAX, SESSIONS_MAX, Held, Ledg
 from incumbent.runtime.lifelock import LifeLock
 from incumbent.sim.loop import Simulation, simulate
 from tests.engines.stranger import REF_PREFIX
+from tests.fencing.forking import in_a_child
 from tests.leadership.lab import TTL_S, Lab, cut, mend, until
 
 AT_ONCE_S = 0.2
@@ -237,11 +238,7 @@ def test_a_forked_child_changes_nothing(path: Path) -> None:
     async def story(sim: Simulation) -> None:
         ledger = await Ledger.open(path, ttl=LONG_S, clock=sim.clock)
         await ledger.watch(b"one", 0.0)
-        pid = os.fork()
-        if pid == 0:
-            ledger.close()
-            os._exit(0)
-        os.waitpid(pid, 0)
+        assert in_a_child(ledger.close) is None
         assert references(path) == [b"one"]
         assert LifeLock.take(path.with_name("leader.lock")) is None
         ledger.close()

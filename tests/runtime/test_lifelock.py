@@ -6,12 +6,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from tests.fencing.forking import in_a_child
 
 from incumbent.errors import Unsupported
 from incumbent.runtime import lifelock
@@ -44,10 +46,10 @@ def path(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def holder(path: Path, then: str) -> Iterator[subprocess.Popen[str]]:
-    """A process that takes the lock, does `then`, says so, and lives on."""
+def holder(path: Path, then: str, *within: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that takes the lock, does `then`, says so, and lives on. `within`: what stands before its command."""
     code = f"import os, sys, time; {TAKE.format(str(path))}; assert lock; {then}; print('done', flush=True); time.sleep(60)"
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*within, sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
         assert process.stdout.readline() == "done\n"
@@ -56,14 +58,6 @@ def holder(path: Path, then: str) -> Iterator[subprocess.Popen[str]]:
         process.kill()
         process.wait()
         process.stdout.close()
-
-
-def in_a_child(act: Callable[[], object]) -> int:
-    """What a forked child's `act` gives, as its exit code."""
-    pid = os.fork()
-    if pid == 0:
-        os._exit(int(bool(act())))
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def test_one_at_a_time_also_within_a_process(path: Path) -> None:
@@ -136,6 +130,18 @@ def test_it_is_held_for_as_long_as_the_process_lives(path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a pid namespace")
+def test_it_is_held_against_other_pid_namespaces(path: Path) -> None:
+    """As of a container that is started again: its pids mean nothing outside, and the lock means the same."""
+    with holder(path, "assert os.getpid() == 1", "unshare", "--pid", "--fork", "--kill-child"):
+        assert LifeLock.take(path) is None
+        assert holder_of(path) == "1"
+    while (lock := LifeLock.take(path)) is None:  # what was waited for is its parent
+        time.sleep(0.001)
+    lock.release()
+
+
+@pytest.mark.slow
 def test_processes_that_race_never_hold_it_together(path: Path, tmp_path: Path) -> None:
     """Each has it many times, and dies with it in the end: the others get past that."""
     command = [sys.executable, "-c", RACE, str(path), str(tmp_path / "mark")]
@@ -160,13 +166,14 @@ def test_a_forked_child_cannot_give_it_free(path: Path) -> None:
     lock = LifeLock.take(path)
     assert lock is not None
 
-    def release() -> bool:
+    def release() -> None:
         touched = list[object]()
         lock._libc = SimpleNamespace(munmap=lambda *what: touched.append(what))  # type: ignore[assignment]
         lock.release()
-        return not touched and LifeLock.take(path) is None
+        assert not touched
+        assert LifeLock.take(path) is None
 
-    assert in_a_child(release) == 1
+    assert in_a_child(release) is None
     assert LifeLock.take(path) is None
     lock.release()
 
