@@ -34,7 +34,7 @@ fix: setup  ## let the formatter and the linter mend what they can
 	$(BIN)/ruff format .
 
 bench: setup  ## print every benchmark
-	@for name in check failover failover_holder handover idle import_time scale simulator throughput engines; do $(BIN)/python bench/$$name.py --json || exit 1; done
+	@for name in check failover failover_holder handover idle import_time restart scale simulator throughput engines; do $(BIN)/python bench/$$name.py --json || exit 1; done
 
 mutants: setup  ## plant every fault of the catalogue in a copy and show that something kills it; goes on where it was
 	$(BIN)/python -m tests.mutants

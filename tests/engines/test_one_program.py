@@ -29,7 +29,7 @@ def test_no_engine_is_left_out() -> None:
 def test_one_program_runs_on_every_engine(engine: str, tmp_path: Path) -> None:
     """The first is killed while the second may already wait; the second resigns on a signal, and goes; the first is back and leads."""
     database = tmp_path / "jobs.db"
-    program = (user_program.__file__, str(database))
+    program = (user_program.__file__, str(database), "none")
     (tmp_path / "server").mkdir()
     try:
         with (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from random import Random
 
 from incumbent.errors import EngineUnavailable
@@ -32,11 +33,16 @@ class Lab:
         return StrangerEngine(self.store)
 
     def connect(
-        self, engine: StrangerEngine | None = None, *, ttl: float = TTL_S, ppm: int = 0
+        self,
+        engine: StrangerEngine | None = None,
+        *,
+        ttl: float = TTL_S,
+        ppm: int = 0,
+        resume: Path | None = None,
     ) -> AbstractAsyncContextManager[Cluster]:
         clock, deadlines = self.sim.host(ppm=ppm, offset_ns=self.sim.rng.randrange(10**12))
         world = World(clock, deadlines, Random(self.sim.rng.random()), wall_ms=self.wall_ms)
-        return connect(engine=engine or self.engine(), ttl=ttl, world=world)
+        return connect(engine=engine or self.engine(), ttl=ttl, world=world, resume=resume)
 
     def members(self, election: str = "e") -> list[str]:
         group = self.store.groups.get(election)

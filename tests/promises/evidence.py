@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from incumbent.engines.registry import BUILT_IN
 from tests.engines.broken import FAULTS
 from tests.engines.stranger import StrangerEngine
 from tests.mutants.catalogue import MUTANTS
@@ -46,6 +47,7 @@ PLACES: Final[tuple[tuple[str, str], ...]] = (
     ("tests/sim/", "core"),
     ("tests/stories/", "core"),
     ("src/incumbent/sim/", "core"),
+    ("tests/runtime/test_lifelock.py", "every engine"),
     ("tests/runtime/", "cluster"),
     ("tests/fencing/", "fence"),
     ("tests/recipes/", "every engine"),
@@ -61,6 +63,7 @@ LED_ON: Final = ("local", "cluster")
 ON_EACH: Final[Mapping[str, tuple[str, ...]]] = {
     "tests/engines/leadership_stories.py": LED_ON,
     "tests/leadership/test_verbs_on_engines.py": LED_ON,
+    "tests/engines/test_resuming.py": tuple(BUILT_IN),
 }
 """Stories that are run on several engines, by the file that tells them."""
 

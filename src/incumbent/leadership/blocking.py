@@ -12,6 +12,7 @@ the deadline. So ask before every act. As long as the block runs, the member doe
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from contextlib import (
@@ -47,13 +48,14 @@ def connect(
     ttl: float = 5.0,
     require: Iterable[str] = (),
     guardian: bool | None = None,
+    resume: str | os.PathLike[str] | None = None,
     engine: Engine | None = None,
     world: World | None = None,
 ) -> AbstractContextManager[Cluster]:
     """``with incumbent.blocking.connect("local:///var/lib/app") as cluster:`` as `incumbent.connect`, which says what the
     arguments mean and what is raised. The cluster object may be used by many threads."""
     manager = asynchronous.connect(
-        url, ttl=ttl, require=require, guardian=guardian, engine=engine, world=world
+        url, ttl=ttl, require=require, guardian=guardian, resume=resume, engine=engine, world=world
     )
     return _connected(manager)
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -23,9 +24,11 @@ from incumbent.leadership.oversight import Healthy, Oversight
 from incumbent.leadership.preference import Preference
 from incumbent.leadership.tenure import Reason
 from incumbent.leadership.world import Tasks, World, log
+from incumbent.ports import Clock
 
 if TYPE_CHECKING:
     from incumbent.guardian.supervisor import Guardian
+    from incumbent.leadership.resume import Ledger
 
 DRAIN_S_MAX: Final = 30.0
 LEAVING_PARTS: Final = 3
@@ -38,6 +41,7 @@ def connect(
     ttl: float = 5.0,
     require: Iterable[str] = (),
     guardian: bool | None = None,
+    resume: str | os.PathLike[str] | None = None,
     engine: Engine | None = None,
     world: World | None = None,
 ) -> AbstractAsyncContextManager[Cluster]:
@@ -47,6 +51,8 @@ def connect(
     - `require`: guarantees (fields of `Guarantees`) without which you would rather not run.
     - `guardian`: True = a helper process ends this one's sessions as soon as the kernel says that it is dead; False =
       none; None = one where the engine does not see that by itself and the platform can.
+    - `resume`: a file of this process alone. A process that is started again with the same file ends the sessions of the one
+      before, which the kernel has to prove dead, and need not wait for their TTL. Keep it secret, and on a local disk.
     - `engine`: an engine object instead of a URL; it stays yours to close. `world`: another clock, for tests.
 
     Leaving the block ends all terms (bodies are cancelled and awaited), then the sessions.
@@ -65,7 +71,14 @@ def connect(
         )
     if url is not None:
         scheme_of(url)
-    return _connected(url, ttl, require=tuple(require), guardian=guardian, engine=engine, world=world)
+    path = None
+    if resume is not None:
+        from incumbent.leadership.resume import path_of
+
+        path = path_of(resume)
+    return _connected(
+        url, ttl, require=tuple(require), guardian=guardian, resume=path, engine=engine, world=world
+    )
 
 
 class Cluster:
@@ -151,6 +164,7 @@ async def _connected(
     *,
     require: tuple[str, ...],
     guardian: bool | None,
+    resume: Path | None,
     engine: Engine | None,
     world: World | None,
 ) -> AsyncIterator[Cluster]:
@@ -158,6 +172,7 @@ async def _connected(
     async with AsyncExitStack() as stack:
         if world is None:
             world = _real_world(stack)
+        ledger = None if resume is None else await _ledger(resume, stack, ttl=ttl, clock=world.clock)
         if engine is None:
             assert url is not None
             engine = await registry.connect(url, require=require)
@@ -166,9 +181,12 @@ async def _connected(
             None if url is None else await _death_watch(scheme_of(url), engine, stack, wanted=guardian)
         )
         tasks = Tasks()
-        sessions = Sessions(engine, world, tasks, ttl=ttl, death_watch=death_watch)
+        watches = [watch for watch in (ledger, death_watch) if watch is not None]
+        sessions = Sessions(engine, world, tasks, ttl=ttl, death_watches=watches)
         chronicle = Chronicle(engine, world.rng, world.wall_ms, tasks, ttl)
         office = Office(engine, world, sessions, tasks, chronicle, ttl)
+        if ledger is not None:
+            tasks.spawn(ledger.end_former(engine, world), "incumbent-resume")
         try:
             yield Cluster(office)
         finally:
@@ -205,6 +223,14 @@ async def _close(office: Office) -> None:
             await office.chronicle.close()
             await office.close_leash()
             await office.tasks.close()
+
+
+async def _ledger(path: Path, stack: AsyncExitStack, *, ttl: float, clock: Clock) -> Ledger:
+    from incumbent.leadership.resume import Ledger
+
+    ledger = await Ledger.open(path, ttl=ttl, clock=clock)
+    stack.callback(ledger.close)
+    return ledger
 
 
 async def _death_watch(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from incumbent.engines.api import Engine, Ref, Session
@@ -42,8 +43,8 @@ class Dependant(Protocol):
 
 
 class DeathWatch(Protocol):
-    """What a guardian does for a session: it ends it when this process is dead. Where it cannot, it says so in the
-    log and the TTL alone protects; it never raises for that."""
+    """What has a session ended when this process is dead: a guardian at once, a ledger when the process is started again.
+    Where it cannot, it says so in the log and the TTL alone protects; it never raises for that."""
 
     async def watch(self, ref: Ref, release_delay: float) -> None: ...
 
@@ -239,13 +240,19 @@ class Sessions:
     """The sessions of one cluster object: one per release delay, opened when first needed, and anew when one is over."""
 
     def __init__(
-        self, engine: Engine, world: World, tasks: Tasks, *, ttl: float, death_watch: DeathWatch | None
+        self,
+        engine: Engine,
+        world: World,
+        tasks: Tasks,
+        *,
+        ttl: float,
+        death_watches: Sequence[DeathWatch],
     ) -> None:
         self._engine = engine
         self._world = world
         self._tasks = tasks
         self._ttl = ttl
-        self._death_watch = death_watch
+        self._death_watches = death_watches
         self._openings: dict[float, asyncio.Task[Keeper]] = {}
 
     async def live(self, release_delay: float) -> Keeper:
@@ -279,10 +286,10 @@ class Sessions:
                 f"use a longer one"
             )
         keeper = Keeper(self._engine, self._world, self._tasks, session, sent_ns)
-        if self._death_watch is not None:
+        for watch in self._death_watches:
             if former is not None and not former.cancelled() and former.exception() is None:
-                await self._death_watch.forget(former.result().session.ref)
-            await self._death_watch.watch(session.ref, release_delay)
+                await watch.forget(former.result().session.ref)
+            await watch.watch(session.ref, release_delay)
         return keeper
 
     async def close(self, *, abandon: frozenset[Keeper]) -> None:
@@ -298,8 +305,8 @@ class Sessions:
             keeper.end(Reason.CLOSED)
             if keeper not in abandon:
                 await self._end(keeper.session.ref)
-                if self._death_watch is not None:
-                    await self._death_watch.forget(keeper.session.ref)
+                for watch in self._death_watches:
+                    await watch.forget(keeper.session.ref)
 
     async def _end(self, ref: Ref) -> None:
         try:

@@ -18,6 +18,7 @@ from tests.mutants.catalogue.memberships import MEMBERSHIPS
 from tests.mutants.catalogue.reads import READS
 from tests.mutants.catalogue.recipes import RECIPES
 from tests.mutants.catalogue.requests import REQUESTS
+from tests.mutants.catalogue.resumes import RESUMES
 from tests.mutants.catalogue.snapshots import SNAPSHOTS
 from tests.mutants.catalogue.transfers import TRANSFERS
 from tests.mutants.catalogue.verbs import VERBS
@@ -35,6 +36,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *REQUESTS,
     *LEADERS,
     *VERBS,
+    *RESUMES,
     *RECIPES,
     *ENGINES,
     *GATES,
