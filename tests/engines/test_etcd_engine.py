@@ -20,6 +20,7 @@ from incumbent.engines.api import Cell, CellWrite, Claimed, Engine, Member, Sess
 from incumbent.engines.etcd import parse, watching
 from incumbent.engines.etcd.access import Context
 from incumbent.engines.etcd.engine import STEP_BYTES_MAX, EtcdEngine
+from incumbent.engines.etcd.gateway import CONNECTIONS_MAX
 from incumbent.engines.etcd.layout import lease_for, member_id
 from incumbent.engines.examination import Examination, Severity
 from incumbent.errors import (
@@ -544,6 +545,11 @@ async def test_tls_both_ways(tmp_path: Path) -> None:
             await ender.close()
             with pytest.raises(SessionGone):
                 await engine.renew(session)
+            former = engine._gateway._clients
+            authority.issue("client", into=client)
+            engine._gateway._context._looked_s = 0.0
+            assert (await engine.roster("g")).members == ()  # over new connections
+            assert engine._gateway._clients is not former
         expired = authority.issue("client", expired=True)
         files = f"?tls_ca={authority.file}&tls_certificate={expired.certificate}&tls_key={expired.key}&timeout=0.5"
         with pytest.raises(EngineUnavailable):
@@ -656,6 +662,17 @@ async def test_endpoints_that_are_not_there_are_passed_over(service: EtcdService
         await first(engine, member)
     with pytest.raises(EngineUnavailable, match="cannot be reached"):
         await registry.connect("etcd://127.0.0.1:1?timeout=0.3")
+
+
+async def test_requests_wait_for_others_and_not_for_ever(service: EtcdService) -> None:
+    """Many at once share some connections; when none of them comes to an end, who waits is told that nothing was done."""
+    async with engine_on(service.url(path="/t?timeout=0.3")) as engine:
+        assert len(await asyncio.gather(*(engine.roster("g") for _ in range(100)))) == 100
+        places = engine._gateway._places[engine._gateway.endpoint]
+        for _ in range(CONNECTIONS_MAX):
+            await places.acquire()
+        with pytest.raises(EngineUnavailable, match="under way"):
+            await engine.roster("g")
 
 
 def codes(examination: Examination) -> set[str]:

@@ -224,6 +224,8 @@ class EtcdEngine:
         member, result = await self._join(
             lease, group, lambda since: self._groups.stand(lease, group, value, since, cell)
         )
+        if not result.succeeded:  # it was there already
+            return await claim_joined(self, member, cell)
         try:
             self._see_incarnation(mark, result.results[-1])
             claimed = self._groups.stood(member, result)

@@ -72,11 +72,14 @@ class Groups:
     def stand(self, lease: LeaseId, group: str, value: bytes, since: int, cell: str | None) -> Txn:
         """A join that also tells, in few bytes, whether anybody else is there."""
         asked, (start, end) = self.join(lease, group, value, since), self.layout.members(group)
-        after = (Range(start, end, limit=2), *self._beside(group, cell))
-        return Txn(asked.conditions, (*asked.then, *after), (*asked.orelse, *after))
+        return Txn(
+            asked.conditions,
+            (*asked.then, Range(start, end, limit=2), *self._beside(group, cell)),
+            asked.orelse,
+        )
 
     def stood(self, member: Member, result: Result) -> Claimed | None:
-        """Of one who joined with it. Nothing else in the group's range, not even deeper: first. Else only a claim tells."""
+        """Of one who joined by it. Nothing else in the group's range, not even deeper: first. Else only a claim tells."""
         _, found, *cell, incarnation = result.results
         mine = self.layout.member_key(member.group, member.id)
         alone = [(kv.key, kv.create_revision) for kv in found.kvs] == [(mine, member.revision)]
