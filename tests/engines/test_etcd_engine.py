@@ -16,10 +16,11 @@ import pytest
 
 import incumbent
 from incumbent.engines import registry
-from incumbent.engines.api import CellWrite, Claimed, Engine, Member, Session, Waiting
+from incumbent.engines.api import Cell, CellWrite, Claimed, Engine, Member, Session, Waiting
 from incumbent.engines.etcd import parse, watching
 from incumbent.engines.etcd.access import Context
 from incumbent.engines.etcd.engine import STEP_BYTES_MAX, EtcdEngine
+from incumbent.engines.etcd.gateway import CONNECTIONS_MAX
 from incumbent.engines.etcd.layout import lease_for, member_id
 from incumbent.engines.examination import Examination, Severity
 from incumbent.errors import (
@@ -30,10 +31,12 @@ from incumbent.errors import (
     NotAllowed,
     NotFirst,
     Overloaded,
+    ProtocolViolation,
     SessionGone,
     WatchLost,
 )
 from incumbent.ids import LeaseId, split_token
+from incumbent.kv.api import Range, Txn
 from incumbent.leadership.roll import leader_of
 from tests.engines.etcd_service import EtcdService, serving
 from tests.runtime.certificates import Authority
@@ -213,6 +216,36 @@ async def test_what_lies_deeper_is_not_in_the_queue(service: EtcdService) -> Non
         assert await first(stranger, member) == claimed
 
 
+async def test_who_stands_behind_others_does_not_claim(service: EtcdService, engine: EtcdEngine) -> None:
+    """P7: in the step that joins it sees whoever is there, a candidate of another library, too."""
+    group = name()
+    with etcdctl_elect(service, f"/t/{group}", "theirs") as process:
+        their_key = await said(process)
+        session = await engine.open_session(60.0, f"request {next(NUMBERS)} of many")
+        member, answer = await engine.stand(session, group, "r", b"ours")
+        assert isinstance(answer, Waiting)
+        assert f"/t/{group}/{answer.behind}" == their_key
+        process.send_signal(signal.SIGTERM)
+        claimed = await until_first(engine, member)
+    assert await engine.stand(session, group, "r", b"ours") == (member, claimed)
+
+
+async def test_what_lies_deeper_is_no_reason_to_wait_for_who_stands(service: EtcdService) -> None:
+    """P5: it hides from a short look who else is there, so a claim tells."""
+    group = name()
+    async with engine_on(service.url(path="/t?names=plain")) as engine:
+        await joined(engine, f"{group}/x")
+        first_session = await engine.open_session(60.0, f"request {next(NUMBERS)} of many")
+        member, answer = await engine.stand(first_session, group, "r", b"", "c")
+        assert answer == Claimed(member, member.revision)
+        assert isinstance(answer, Claimed)
+        assert answer.cell == Cell(None, 0)
+        second_session = await engine.open_session(60.0, f"request {next(NUMBERS)} of many")
+        _, answer = await engine.stand(second_session, group, "r", b"")
+        assert isinstance(answer, Waiting)
+        assert answer.behind == member.id
+
+
 # --- sessions --------------------------------------------------------------------------------------------------------
 
 
@@ -331,10 +364,24 @@ async def test_a_bump_ends_what_was_before(service: EtcdService) -> None:
         session, member = await joined(engine, "g")
         await engine.renew(session)
         raised = await first(engine, member)
+        assert await engine.stand(session, "g", "r", b"") == (member, raised)
         assert split_token(raised.token) == (1, member.revision)
         assert raised.token > claimed.token
         assert (await engine.roster("g")).token == raised.token
         assert await registry.bump(url) == 2
+        with pytest.raises(IncarnationChanged):
+            await engine.stand(session, "g", "r", b"")
+
+
+async def test_who_stands_where_the_incarnation_is_unreadable_leaves_nothing(service: EtcdService) -> None:
+    async with engine_on(service.url(path=f"/unreadable-{next(NUMBERS)}")) as engine:
+        session = await engine.open_session(60.0, f"request {next(NUMBERS)} of many")
+        put = {"key": text(engine._layout.incarnation_key), "value": text(b"junk")}
+        await engine._gateway.ask("/v3/kv/put", put, timeout_s=5.0)
+        with pytest.raises(ProtocolViolation, match="no incarnation"):
+            await engine.stand(session, "g", "r", b"")
+        found = await engine._store.read(Txn(then=(Range(*engine._layout.members("g")),)), timeout=5.0)
+        assert found.results[0].kvs == ()
 
 
 def replace(service: EtcdService, directory: Path, backup: Path | None, kind: str = "") -> None:
@@ -498,6 +545,11 @@ async def test_tls_both_ways(tmp_path: Path) -> None:
             await ender.close()
             with pytest.raises(SessionGone):
                 await engine.renew(session)
+            former = engine._gateway._clients
+            authority.issue("client", into=client)
+            engine._gateway._context._looked_s = 0.0
+            assert (await engine.roster("g")).members == ()  # over new connections
+            assert engine._gateway._clients is not former
         expired = authority.issue("client", expired=True)
         files = f"?tls_ca={authority.file}&tls_certificate={expired.certificate}&tls_key={expired.key}&timeout=0.5"
         with pytest.raises(EngineUnavailable):
@@ -610,6 +662,17 @@ async def test_endpoints_that_are_not_there_are_passed_over(service: EtcdService
         await first(engine, member)
     with pytest.raises(EngineUnavailable, match="cannot be reached"):
         await registry.connect("etcd://127.0.0.1:1?timeout=0.3")
+
+
+async def test_requests_wait_for_others_and_not_for_ever(service: EtcdService) -> None:
+    """Many at once share some connections; when none of them comes to an end, who waits is told that nothing was done."""
+    async with engine_on(service.url(path="/t?timeout=0.3")) as engine:
+        assert len(await asyncio.gather(*(engine.roster("g") for _ in range(100)))) == 100
+        places = engine._gateway._places[engine._gateway.endpoint]
+        for _ in range(CONNECTIONS_MAX):
+            await places.acquire()
+        with pytest.raises(EngineUnavailable, match="under way"):
+            await engine.roster("g")
 
 
 def codes(examination: Examination) -> set[str]:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from incumbent.engines import registry
-from incumbent.engines.api import Cell, CellWrite, Claimed, Session
+from incumbent.engines.api import Cell, CellWrite, Claimed, Session, Waiting
 from incumbent.engines.cluster.settling import ATTEMPTS_MAX
 from incumbent.engines.etcd.engine import EtcdEngine
 from incumbent.engines.etcd.wire import Refusal
@@ -126,11 +126,38 @@ async def test_idempotent_calls_are_asked_again(bench: Bench, faults: tuple[Faul
     assert (await bench.other.roster(group)).members == ()
 
 
-async def test_a_late_join_brings_nobody_back(bench: Bench) -> None:
+@pytest.mark.parametrize("faults", FAULTS, ids=lambda faults: "-".join(fault.name for fault in faults))
+async def test_a_stand_whose_answer_is_lost_finds_its_member(bench: Bench, faults: tuple[Fault, ...]) -> None:
+    """P3: alone it is first with the token of the attempt that arrived, behind another it waits."""
+    group, session = name(), await bench.session()
+    (cell,) = await bench.other.write_cells(group, [CellWrite("c", b"v", None)], None)
+    bench.faults.extend(faults)
+    member, answer = await bench.engine.stand(session, group, "r", b"one", "c")
+    await bench.deliver()
+    (entry,) = (await bench.other.roster(group)).members
+    assert (entry.id, entry.order, entry.value) == (member.id, member.revision, b"one")
+    assert answer == Claimed(member, member.revision)
+    assert isinstance(answer, Claimed)
+    assert answer.cell == cell
+
+    behind = await bench.session()
+    bench.faults.extend(faults)
+    second, answer = await bench.engine.stand(behind, group, "r", b"two", "c")
+    await bench.deliver()
+    assert isinstance(answer, Waiting)
+    assert answer.behind == member.id
+    assert [e.id for e in (await bench.other.roster(group)).members] == [member.id, second.id]
+
+
+@pytest.mark.parametrize("stands", [False, True])
+async def test_a_late_join_brings_nobody_back(bench: Bench, *, stands: bool) -> None:
     """P2: its first attempt got stuck in a server; the second joined, and the member has left since."""
     group, session = name(), await bench.session()
     bench.faults.append(Fault.DELAYED)
-    member = await bench.engine.join(session, group, "r", b"")
+    if stands:
+        member, _ = await bench.engine.stand(session, group, "r", b"")
+    else:
+        member = await bench.engine.join(session, group, "r", b"")
     await bench.engine.leave(member)
     await bench.deliver()
     assert (await bench.other.roster(group)).members == ()

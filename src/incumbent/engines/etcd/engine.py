@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
 from incumbent.engines.api import (
@@ -45,7 +45,7 @@ from incumbent.engines.inputs import (
     check_request_id,
     check_ttl,
 )
-from incumbent.engines.trips import join_and_claim, with_cell
+from incumbent.engines.trips import claim_joined
 from incumbent.errors import (
     EngineUnavailable,
     IncarnationChanged,
@@ -53,6 +53,7 @@ from incumbent.errors import (
     NotFirst,
     OutcomeUnknown,
     Overloaded,
+    ProtocolViolation,
     SessionGone,
     Unsupported,
     VersionConflict,
@@ -199,33 +200,57 @@ class EtcdEngine:
     # --- members --------------------------------------------------------------------------------------------------
 
     async def join(self, session: Session, group: str, request_id: str, value: bytes) -> Member:
-        """The session and the group name the member, so the request needs no name of its own."""
-        lease = self._reference(session.ref).lease
-        check_name("group", group)
-        check_request_id(request_id)
-        check_member_value(value)
-        since = self._sight.revision  # not below any leave of ours that was answered
-        for _ in range(JOINS_MAX):
-            result, _ = await self._submit(self._groups.join(lease, group, value, since))
-            member = self._groups.joined(lease, group, result)
-            if member is not None:
-                return member
-            since = result.revision
-        raise EngineUnavailable("the session leaves that group all the time")
+        lease = self._joining(session, group, request_id, value)
+        member, _ = await self._join(
+            lease, group, lambda since: self._groups.join(lease, group, value, since)
+        )
+        return member
 
     async def claim(self, member: Member, cell: str | None = None) -> Claimed | Waiting:
         _lease_of(member)
         check_beside(cell)
         mark = self._sight.mark()
-        result = await self._read(self._groups.claim(member))
+        result = await self._read(self._groups.claim(member, cell))
         self._see_incarnation(mark, result.results[-1])  # of either branch
-        return await with_cell(self, self._groups.claimed(member, result), cell)
+        return self._groups.claimed(member, result)
 
     async def stand(
         self, session: Session, group: str, request_id: str, value: bytes, cell: str | None = None
     ) -> tuple[Member, Claimed | Waiting]:
+        """One trip where nobody else is there."""
+        lease = self._joining(session, group, request_id, value)
         check_beside(cell)
-        return await join_and_claim(self, session, group, request_id, value, cell)
+        mark = self._sight.mark()
+        member, result = await self._join(
+            lease, group, lambda since: self._groups.stand(lease, group, value, since, cell)
+        )
+        if not result.succeeded:  # it was there already
+            return await claim_joined(self, member, cell)
+        try:
+            self._see_incarnation(mark, result.results[-1])
+            claimed = self._groups.stood(member, result)
+        except ProtocolViolation:
+            await self.leave(member)  # nobody else knows of it
+            raise
+        return (member, claimed) if claimed is not None else await claim_joined(self, member, cell)
+
+    def _joining(self, session: Session, group: str, request_id: str, value: bytes) -> LeaseId:
+        """The lease of who joins. The session and the group name the member, so the request needs no name of its own."""
+        check_name("group", group)
+        check_request_id(request_id)
+        check_member_value(value)
+        return self._reference(session.ref).lease
+
+    async def _join(self, lease: LeaseId, group: str, command: Callable[[int], Txn]) -> tuple[Member, Result]:
+        """`command` is made for the revision after which a leave makes it void."""
+        since = self._sight.revision  # not below any leave of ours that was answered
+        for _ in range(JOINS_MAX):
+            result, _ = await self._submit(command(since))
+            member = self._groups.joined(lease, group, result)
+            if member is not None:
+                return member, result
+            since = result.revision
+        raise EngineUnavailable("the session leaves that group all the time")
 
     async def update(self, member: Member, value: bytes) -> None:
         lease = _lease_of(member)

@@ -1,8 +1,7 @@
 """One client's way to an etcd: JSON over HTTP, several endpoints, a login that is renewed, and every answer looked at.
 
 Rules of the place: a request that an endpoint does not answer in time is given up there, and the next one is asked. Whether it
-may be asked again is the caller's affair: EngineUnavailable = certainly not done, OutcomeUnknown = sent, no answer. aiohttp's
-exceptions end here.
+may be asked again is the caller's affair: EngineUnavailable = certainly not done, OutcomeUnknown = sent, no answer.
 """
 
 from __future__ import annotations
@@ -11,16 +10,14 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from io import BytesIO
-from ssl import SSLContext
 from typing import Final
 
-import aiohttp
 import msgspec
 
 from incumbent.engines.etcd.access import Access, Address, Context, show
 from incumbent.engines.etcd.sight import Sight
 from incumbent.engines.etcd.wire import Json, Meaning, Refusal, header_of, meaning
+from incumbent.engines.kubernetes.http import LOST, Connection, Head, HttpClient
 from incumbent.errors import (
     EngineUnavailable,
     InvalidInput,
@@ -32,15 +29,12 @@ from incumbent.errors import (
 
 ATTEMPT_S: Final = 1.0
 """How long one endpoint may take to answer. A member that is stopped or cut off never does."""
-CONNECT_S: Final = 1.0
 SUSPECT_S: Final = 0.2
 """A call that was cancelled after waiting so long in vain: the next one goes to another endpoint."""
 PAUSE_S: Final = 0.05
 """Before the endpoints are asked again, when none could be reached."""
 CONNECTIONS_MAX: Final = 16
 """Per endpoint, for calls. More wait for one of them. Watches have connections of their own."""
-ANSWER_BYTES_MAX: Final = 64 << 20
-READ_BYTES: Final = 1 << 16
 logger: Final = logging.getLogger("incumbent")
 
 
@@ -51,10 +45,10 @@ class Gateway:
         self.access = access
         self.sight = sight
         self.closed = False
-        self._scheme = "http" if access.tls is None else "https"
         self._context = Context(access)
-        self._calls = self._session(CONNECTIONS_MAX)
-        self._watches = self._session(0)
+        self._tls = self._context.current()
+        self._clients = self._connect()
+        self._places = {each: asyncio.Semaphore(CONNECTIONS_MAX) for each in access.endpoints}
         self._at = 0
         self._token: str | None = None  # None: not logged in. Empty: this etcd asks for no login
         self._logging_in = asyncio.Lock()
@@ -131,27 +125,31 @@ class Gateway:
     @asynccontextmanager
     async def stream(
         self, endpoint: Address, path: str, body: bytes
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """A stream of answers. Raises EngineUnavailable when it does not begin; then whatever aiohttp raises."""
+    ) -> AsyncIterator[tuple[Connection, Head]]:
+        """A connection over which answers come, for as long as they do. Raises EngineUnavailable when it does not begin; then
+        whatever reading from it raises (LOST)."""
         token = await self._login(endpoint, ATTEMPT_S)
         # etcd ends a stream that asks for it once its member has lost the leader (P38).
-        headers = {**self._headers(token), "Grpc-Metadata-hasleader": "true"}
+        headers = {**_headers(token), "Grpc-Metadata-hasleader": "true"}
+        connection: Connection | None = None
         try:
             async with asyncio.timeout(ATTEMPT_S):
-                response = await self._watches.post(
-                    self._url(endpoint, path),
-                    data=body,
-                    headers=headers,
-                    ssl=self._ssl,
-                    allow_redirects=False,
+                connection = Connection(
+                    *await asyncio.open_connection(*endpoint, ssl=self._context.current())
                 )
-        except (aiohttp.ClientError, OSError, TimeoutError, RuntimeError) as error:
+                await connection.send("POST", show(endpoint), path, headers, body)
+                head = await connection.head()
+        except BaseException as error:
+            if connection is not None:
+                connection.close()
+            if not isinstance(error, LOST):
+                raise
             self.leave(endpoint)
             raise EngineUnavailable(f"{show(endpoint)} cannot be reached: {_words(error)}") from error
         try:
-            yield response
+            yield connection, head
         finally:
-            response.close()
+            connection.close()
 
     def forget(self, token: str | None = None) -> None:
         """Log in again before the next request; when `token` is given, unless that was done since."""
@@ -160,8 +158,8 @@ class Gateway:
 
     async def close(self) -> None:
         self.closed = True
-        await self._calls.close()
-        await self._watches.close()
+        for client in self._clients.values():
+            await client.close()
 
     # --- one request ----------------------------------------------------------------------------------------------
 
@@ -169,29 +167,31 @@ class Gateway:
         """Raises EngineUnavailable when it was certainly not sent, OutcomeUnknown, Refusal."""
         if self.closed:
             raise EngineUnavailable("this engine is closed")
-        began_s = _now_s()
+        data, began_s = msgspec.json.encode(body), _now_s()
+        await self._take_place(endpoint, timeout_s)
         try:
-            async with asyncio.timeout(timeout_s):
-                async with self._calls.post(
-                    self._url(endpoint, path),
-                    data=BytesIO(msgspec.json.encode(body)),  # aiohttp dislikes large bytes
-                    headers=self._headers(token),
-                    ssl=self._ssl,
-                    allow_redirects=False,
-                ) as response:
-                    told = await _read(response)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            client = await self._client(endpoint)
+            reply = await client.request("POST", path, _headers(token), data, timeout=timeout_s)
+        except (EngineUnavailable, OutcomeUnknown):
             self.leave(endpoint)
-            raise EngineUnavailable(f"{show(endpoint)} cannot be reached: {_words(error)}") from error
-        except (aiohttp.ClientError, OSError, TimeoutError, RuntimeError) as error:
-            # aiohttp says RuntimeError when it was closed under a request.
-            self.leave(endpoint)
-            raise OutcomeUnknown(f"{show(endpoint)} gave no answer: {_words(error)}") from error
+            raise
         except asyncio.CancelledError:
             if _now_s() - began_s > SUSPECT_S:
                 self.leave(endpoint)
             raise
-        return _decoded(told, response.status, endpoint)
+        finally:
+            self._places[endpoint].release()
+        return _decoded(reply.body, reply.status, endpoint)
+
+    async def _take_place(self, endpoint: Address, timeout_s: float) -> None:
+        """Among the requests under way there; you owe a release. Raises EngineUnavailable."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._places[endpoint].acquire()
+        except TimeoutError as error:
+            raise EngineUnavailable(
+                f"{CONNECTIONS_MAX} requests are under way to {show(endpoint)}"
+            ) from error
 
     def _translated(self, refusal: Refusal, endpoint: Address) -> Exception:
         """What etcd's no means to who asked; the refusal itself where only the caller can tell."""
@@ -220,26 +220,18 @@ class Gateway:
             case _:
                 return refusal
 
-    def _session(self, connections_max: int) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, limit_per_host=connections_max),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
-            auto_decompress=False,
-            trust_env=False,
-        )
+    async def _client(self, endpoint: Address) -> HttpClient:
+        """With the certificates of now."""
+        tls = self._context.current()
+        if tls is not self._tls:
+            former, self._tls = self._clients, tls
+            self._clients = self._connect()
+            for client in former.values():
+                await client.close()  # those that nobody uses; answers under way still come
+        return self._clients[endpoint]
 
-    @property
-    def _ssl(self) -> SSLContext | bool:
-        return self._context.current() or True
-
-    def _url(self, endpoint: Address, path: str) -> str:
-        return f"{self._scheme}://{show(endpoint)}{path}"
-
-    def _headers(self, token: str) -> dict[str, str]:
-        headers = {"Content-Type": "application/json"}
-        if token:
-            headers["Authorization"] = token
-        return headers
+    def _connect(self) -> dict[Address, HttpClient]:
+        return {each: HttpClient(*each, self._tls) for each in self.access.endpoints}
 
     # --- the login ------------------------------------------------------------------------------------------------
 
@@ -276,13 +268,11 @@ class Gateway:
         return token
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    told = bytearray()
-    async for data in response.content.iter_chunked(READ_BYTES):
-        told += data
-        if len(told) > ANSWER_BYTES_MAX:
-            raise aiohttp.ClientPayloadError(f"more than {ANSWER_BYTES_MAX} bytes")
-    return bytes(told)
+def _headers(token: str) -> dict[str, str]:
+    headers = {"Content-Type": "application/json"}
+    if token:
+        headers["Authorization"] = token
+    return headers
 
 
 def _decoded(told: bytes, status: int, endpoint: Address) -> Json:
@@ -309,7 +299,7 @@ def refusal_of(answer: Json) -> Refusal:
     return Refusal(int(answer.get("code", 2)), str(answer.get("message", error)))
 
 
-def _words(error: Exception) -> str:
+def _words(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 

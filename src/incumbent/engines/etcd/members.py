@@ -7,10 +7,12 @@ in the same queue.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from incumbent.engines.api import Claimed, Entry, Member, Roster, Waiting
+from incumbent.engines.cluster.cells import as_cell
 from incumbent.engines.cluster.members import Turn, member_gone
 from incumbent.engines.etcd.layout import Layout, lease_of, member_id
 from incumbent.errors import IncarnationChanged, ProtocolViolation, SessionGone, invariant
@@ -67,6 +69,24 @@ class Groups:
         found = result.results[0].kvs
         return Member(group, member_id(lease), found[0].create_revision) if found else None
 
+    def stand(self, lease: LeaseId, group: str, value: bytes, since: int, cell: str | None) -> Txn:
+        """A join that also tells, in few bytes, whether anybody else is there."""
+        asked, (start, end) = self.join(lease, group, value, since), self.layout.members(group)
+        return Txn(
+            asked.conditions,
+            (*asked.then, Range(start, end, limit=2), *self._beside(group, cell)),
+            asked.orelse,
+        )
+
+    def stood(self, member: Member, result: Result) -> Claimed | None:
+        """Of one who joined by it. Nothing else in the group's range, not even deeper: first. Else only a claim tells."""
+        _, found, *cell, incarnation = result.results
+        mine = self.layout.member_key(member.group, member.id)
+        alone = [(kv.key, kv.create_revision) for kv in found.kvs] == [(mine, member.revision)]
+        if not alone or raised_since(incarnation, member.revision):
+            return None
+        return _first(member, incarnation, cell)
+
     def remove(self, group: str, member: str, revision: int) -> Txn:
         """Compares the create revision, so that a late one never removes a re-join."""
         key, lease = self.layout.member_key(group, member), lease_of(member)
@@ -112,19 +132,21 @@ class Groups:
             self.proven.add(member)
         return first
 
-    def claim(self, member: Member) -> Txn:
-        """One read-only transaction: first, or the roster."""
+    def claim(self, member: Member, cell: str | None) -> Txn:
+        """One read-only transaction: first, or the roster, which may prove it too."""
+        beside = self._beside(member.group, cell)
         return Txn(
             conditions=self.is_first(member),
-            then=(Range(self.layout.incarnation_key),),
-            orelse=self.look(member.group),
+            then=beside,
+            orelse=(Range(*self.layout.members(member.group)), *beside),
         )
 
     def claimed(self, member: Member, result: Result) -> Claimed | Waiting:
         """Raises MemberGone, IncarnationChanged."""
         if result.succeeded:
-            return Claimed(member, make_token(incarnation_of(result.results[0]), member.revision))
-        found, incarnation = result.results
+            *cell, incarnation = result.results
+            return _first(member, incarnation, cell)
+        found, *cell, incarnation = result.results
         queue = self._queue(member.group, found)
         mine = self.layout.member_key(member.group, member.id)
         if not any(kv.key == mine and kv.create_revision == member.revision for kv in queue):
@@ -134,7 +156,7 @@ class Groups:
                 f"member {member.id} joined before the incarnation was raised: join again"
             )
         if self.was_first(member, found, incarnation):
-            return Claimed(member, make_token(incarnation_of(incarnation), member.revision))
+            return _first(member, incarnation, cell)
         ahead = [kv for kv in queue if kv.create_revision < member.revision]
         invariant(ahead, "a live member that is not first has one in front", member=member)
         return Waiting(self._id(member.group, ahead[-1]), Turn(result.revision, (ahead[-1].key, mine)), None)
@@ -151,6 +173,11 @@ class Groups:
         entries = tuple(self._entry(group, kv) for kv in queue)
         return Roster(result.revision, entries, token)
 
+    def _beside(self, group: str, cell: str | None) -> tuple[Range, ...]:
+        """What comes last in the answer to a claim: the cell that was asked for with it, and the incarnation."""
+        incarnation = Range(self.layout.incarnation_key)
+        return (incarnation,) if cell is None else (Range(self.cell_key(group, cell)), incarnation)
+
     def _queue(self, group: str, found: OperationResult) -> list[KeyValue]:
         """The members in order: the keys one level below the group. What lies deeper is in groups of others (P5)."""
         start = len(self.layout.members(group).key)
@@ -164,6 +191,11 @@ class Groups:
 
     def _id(self, group: str, kv: KeyValue) -> str:
         return kv.key.removeprefix(self.layout.members(group).key).decode(errors="backslashreplace")
+
+
+def _first(member: Member, incarnation: OperationResult, cell: Sequence[OperationResult]) -> Claimed:
+    token = make_token(incarnation_of(incarnation), member.revision)
+    return Claimed(member, token, as_cell(cell[0]) if cell else None)
 
 
 def incarnation_of(found: OperationResult) -> int:

@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
-import aiohttp
 import msgspec
 
 from incumbent.engines.etcd import wire
@@ -19,6 +18,7 @@ from incumbent.engines.etcd.access import Address, show
 from incumbent.engines.etcd.gateway import Gateway, refusal_of
 from incumbent.engines.etcd.store import TXN
 from incumbent.engines.etcd.wire import Json, Meaning, Refusal, header_of, meaning
+from incumbent.engines.kubernetes.http import LOST, Connection, Head
 from incumbent.errors import EngineError, OutcomeUnknown, WatchLost
 from incumbent.ids import Revision
 from incumbent.kv.api import Range, Txn
@@ -34,13 +34,13 @@ LINE_BYTES_MAX: Final = 16 << 20
 
 class _Stream:
     def __init__(self) -> None:
-        self.response: aiohttp.ClientResponse | None = None
+        self.connection: Connection | None = None
         self.why = "etcd ended it"
 
     def lose(self, why: str) -> None:
         self.why = why
-        if self.response is not None:
-            self.response.close()
+        if self.connection is not None:
+            self.connection.close()
 
 
 class Watches:
@@ -63,14 +63,14 @@ class Watches:
         self._streams[endpoint].add(stream)
         self._keep_pulse(endpoint)
         try:
-            async with self._gateway.stream(endpoint, "/v3/watch", body) as stream.response:
-                async for answers in _lines(stream.response):
+            async with self._gateway.stream(endpoint, "/v3/watch", body) as (stream.connection, head):
+                async for answers in _lines(stream.connection, head):
                     news = [
                         self._has_news(told) for told in answers
                     ]  # all of them: the last may say that it is over
                     if any(news):
                         yield
-        except (aiohttp.ClientError, OSError, TimeoutError, OutcomeUnknown, EngineError) as error:
+        except (*LOST, OutcomeUnknown, EngineError) as error:
             if isinstance(error, WatchLost):
                 raise
             raise WatchLost(f"{show(endpoint)}: {stream.why} ({error})") from error
@@ -126,10 +126,10 @@ class Watches:
             stream.lose(why)
 
 
-async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[list[Json]]:
+async def _lines(connection: Connection, head: Head) -> AsyncIterator[list[Json]]:
     """The answers of a stream, as many at once as have arrived. Raises WatchLost when it makes no sense."""
     rest = bytearray()
-    async for data in response.content.iter_any():
+    async for data in connection.parts(head):
         rest += data
         *lines, last = rest.split(b"\n")
         rest = bytearray(last)
