@@ -80,8 +80,8 @@ ETCD: Final[tuple[Mutant, ...]] = (
     Mutant(
         "a stand that got stuck in an etcd brings back who has left",
         MEMBERS,
-        "        return Txn(asked.conditions, (*asked.then",
-        "        return Txn(asked.conditions[:1], (*asked.then",
+        "            asked.conditions,\n",
+        "            asked.conditions[:1],\n",
         (on_etcd("lost_answers.py::test_a_late_join_brings_nobody_back"),),
         promises=("P2",),
     ),
@@ -132,6 +132,20 @@ ETCD: Final[tuple[Mutant, ...]] = (
         "            if True:\n",
         (on_etcd("engine.py::test_a_token_that_runs_out_ends_nothing"),),
         promises=("P48",),
+    ),
+    Mutant(
+        "requests to an etcd wait for ever for a place",
+        "engines/etcd/gateway.py",
+        "            async with asyncio.timeout(timeout_s):\n                await self._places",
+        "            async with asyncio.timeout(None):\n                await self._places",
+        (on_etcd("engine.py::test_requests_wait_for_others_and_not_for_ever"),),
+    ),
+    Mutant(
+        "a renewed certificate reaches no connection to an etcd",
+        "engines/etcd/gateway.py",
+        "        if tls is not self._tls:\n",
+        "        if tls is None:\n",
+        (on_etcd("engine.py::test_tls_both_ways"),),
     ),
     Mutant(
         "a watch waits for a member that serves no more",
