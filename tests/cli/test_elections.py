@@ -12,7 +12,7 @@ import pytest
 
 import incumbent
 from incumbent.cli import main
-from incumbent.cli.elections import URL_VARIABLE
+from incumbent.cli.options import URL_VARIABLE
 from incumbent.leadership.term import Term
 from tests.leadership.lab import until
 
