@@ -15,15 +15,32 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import msgspec
 
 from incumbent.cli.options import find_url
+from incumbent.errors import InvalidInput
 from incumbent.leadership.connect import connect
 from incumbent.leadership.control import Control
 from incumbent.leadership.election import Election
-from incumbent.leadership.history import Record
+from incumbent.leadership.history import NOT_KNOWN, Record
 from incumbent.leadership.outcome import Done, Outcome
 from incumbent.leadership.roll import UNKNOWN, Candidate, Leader, Sighting
 
 EXIT_NOT_SO: Final = 1
 EXIT_UNKNOWN: Final = 2
+
+
+WORDS: Final[Mapping[Done, str]] = {
+    Done.ALREADY: "it was so before",
+    Done.NO_LEADER: "nobody leads",
+    Done.NO_CANDIDATE: "nobody of that name stands who could",
+    Done.UNABLE: "it is drained, or says of itself that it is not to lead",
+    Done.FOREIGN: "a candidate of another library is in the way, and cannot be asked",
+    Done.PAUSED: "the election is paused, so nobody could follow",
+    Done.NOT_READY: "it was not warm in time, or its warm-up failed, or others did not make room",
+    Done.GONE: "it has gone meanwhile",
+    Done.BUSY: "another hand-over is going on",
+    Done.TERM_OVER: "the term was over before it could be handed over",
+    Done.NOT_YET: "asked, and not obeyed in time; it may still come",
+}
+"""Why what was asked for is not so, or was not done."""
 
 
 class Answer(NamedTuple):
@@ -41,11 +58,14 @@ async def _status(election: Election, _: argparse.Namespace) -> Answer:
     sighting = await election.leader()
     if sighting is UNKNOWN:
         return _leader(sighting)
-    candidates = await election.candidates()
-    control = await election.operations.control()
-    leader = _leader(sighting)
-    data = leader.data | {"candidates": [_candidate(c) for c in candidates], "control": _control(control)}
-    return Answer(data, [*leader.lines, *_said(control), *map(_line, candidates)])
+    present = await election.operations.present()
+    leader = _leader(present.leader)
+    data = leader.data | {
+        "candidates": [_candidate(c) for c in present.candidates],
+        "control": _control(present.control),
+    }
+    who = list(map(_line, present.candidates)) or ["no candidate stands"]
+    return Answer(data, [*leader.lines, *_said(present.control), *who])
 
 
 async def _who_leads(election: Election, _: argparse.Namespace) -> Answer:
@@ -59,8 +79,11 @@ async def _who_stands(election: Election, _: argparse.Namespace) -> Answer:
 
 async def _history(election: Election, _: argparse.Namespace) -> Answer:
     records = await election.operations.history()
+    sighting = await election.leader()
+    leads = sighting.token if isinstance(sighting, Leader) else None
     return Answer(
-        {"history": [msgspec.to_builtins(r) | _token(r.token) for r in records]}, list(map(_record, records))
+        {"history": [msgspec.to_builtins(r) | _token(r.token) for r in records]},
+        [_record(record, leads=record.token == leads) for record in records],
     )
 
 
@@ -126,7 +149,13 @@ VERBS: Final[Mapping[str, Verb]] = {
 
 def operate(said: argparse.Namespace) -> int:
     """Look, or do it, and print what came of it. Raises IncumbentError."""
-    answer = asyncio.run(_ask(find_url(said.url), said))
+    try:
+        url = find_url(said.url)
+    except InvalidInput:
+        if "://" in said.election:  # it is what was said as the only argument
+            raise InvalidInput("ELECTION", "is missing", "give its name after the URL") from None
+        raise
+    answer = asyncio.run(_ask(url, said))
     if said.json:
         print(json.dumps({"election": said.election} | answer.data))
     else:
@@ -203,8 +232,13 @@ def _said(control: Control) -> list[str]:
     ]
 
 
-def _record(record: Record) -> str:
-    ended = "leads" if record.ended_ms is None else f"{_time(record.ended_ms)} {record.reason}"
+def _record(record: Record, *, leads: bool) -> str:
+    """The record says that a leader began and ended; whether it still leads, only the engine does."""
+    if record.ended_ms is None:
+        ended = "now" if leads else "an end that is not written down"
+    else:
+        at_the_latest = "at the latest, " if record.reason == NOT_KNOWN else ""
+        ended = f"{_time(record.ended_ms)}  {at_the_latest}{record.reason}"
     gap = "" if record.gap_ms is None else f"  after {record.gap_ms} ms without a leader"
     return f"{record.token}  {record.candidate}  {_time(record.began_ms)} to {ended}{gap}"
 
@@ -217,4 +251,5 @@ def _outcome(outcome: Outcome) -> Answer:
     unknown = outcome.code is Done.NOT_YET
     code = 0 if outcome.ok else EXIT_UNKNOWN if unknown else EXIT_NOT_SO
     about = f" {outcome.candidate}" if outcome.candidate else ""
-    return Answer(asdict(outcome) | {"ok": outcome.ok}, [f"{outcome.code}{about}"], code)
+    words = "" if outcome.code is Done.DONE else f": {WORDS[outcome.code]}"
+    return Answer(asdict(outcome) | {"ok": outcome.ok}, [f"{outcome.code}{about}{words}"], code)
