@@ -178,6 +178,13 @@ FENCES: Final[tuple[Mutant, ...]] = (
         OF_POSTGRES,
     ),
     Mutant(
+        "a fence closes a connection that was given to it",
+        POSTGRES,
+        "        if self._connect is not None and self._connection is not None:\n            lost",
+        "        if self._connection is not None:\n            lost",
+        OF_POSTGRES,
+    ),
+    Mutant(
         "a commit without an answer passes for one that was not done",
         POSTGRES,
         'raise OutcomeUnknown(f"{self.name}: the commit was sent',
