@@ -6,10 +6,11 @@ Each port is defined by its conformance suite; the real and the simulated ones r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from incumbent.consensus.api import Blob, Envelope, Message, Record, Saved, Snapshot
-from incumbent.ids import Index, NodeId
+if TYPE_CHECKING:  # whoever wants a clock alone pays for no protocol
+    from incumbent.consensus.api import Blob, Envelope, Message, Record, Saved, Snapshot
+    from incumbent.ids import Index, NodeId
 
 
 class Clock(Protocol):

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from incumbent.cli import build_parser, main
+from incumbent.cli import build_parser, cluster, elections, main
+from incumbent.cli.arguments import ELECTION_VERBS
 
 ROOT = Path(__file__).parent.parent.parent
+LAYERS = ["engines", "leadership", "runtime", "consensus", "node", "kv", "guardian", "fencing", "server"]
 
 CLEAN = [
     {"event": "elected", "time_ns": 1, "election": "e", "candidate": "a", "process": "1@1", "token": 2, "deadline_ns": 9},
@@ -125,6 +127,34 @@ def test_version_and_help_work_as_a_module() -> None:
         )
         assert done.stdout.startswith(("incumbent ", "usage: incumbent"))
         assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "unwanted"),
+    [
+        (["--help"], ["asyncio", "msgspec", "importlib.metadata", *LAYERS]),
+        (["cluster", "add", "--help"], ["asyncio", "msgspec", "importlib.metadata", *LAYERS]),
+        (["leader", "local://{}", "e"], ["kv", "consensus", "node", "sim.run", "server"]),
+        (["serve"], ["engines", "leadership", "guardian", "sim.run"]),
+    ],
+)
+def test_a_command_imports_nothing_that_it_does_not_use(
+    tmp_path: Path, command: list[str], unwanted: list[str]
+) -> None:
+    code = "import sys; from incumbent.cli import main; import atexit; atexit.register(lambda: print(*sys.modules)); main(sys.argv[1:])"
+    said = [part.format(tmp_path) for part in command]
+    done = subprocess.run([sys.executable, "-c", code, *said], capture_output=True, text=True, check=True)
+    modules = done.stdout.splitlines()[-1].split()
+    assert "incumbent.cli" in modules
+    found = [m for m in modules for u in unwanted if f"{m}.".startswith((f"{u}.", f"incumbent.{u}."))]
+    assert found == []
+
+
+def test_every_verb_of_the_parser_is_carried_out() -> None:
+    """They stand apart, so that the one costs nothing without the other."""
+    assert list(elections.VERBS) == [verb.name for verb in ELECTION_VERBS]
+    of_cluster = dict(commands(build_parser()))["cluster"]
+    assert [name for name, _ in commands(of_cluster)] == list(cluster.VERBS)
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -21,7 +22,10 @@ from incumbent.cli.demo.faults import SHOWN, Failover, Kind, Scoreboard
 from incumbent.cli.demo.nodes import Child, DemoFailed, Nodes, free_ports
 from incumbent.cli.demo.recorder import Recorder, TermRecorder, process_name
 from incumbent.cli.demo.view import TITLES, Lines
+from incumbent.cli.demo.worker import ResourceClient, Worker
+from incumbent.leadership.connect import connect
 from incumbent.leadership.events import EventKind, TermEvent
+from incumbent.leadership.preference import Preference
 from incumbent.leadership.tenure import Reason
 
 PATIENCE_S = 30.0
@@ -176,6 +180,19 @@ async def test_a_failover_is_over_with_the_first_accepted_write(tmp_path: Path) 
 
 
 # --- the recorder -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+async def test_a_node_knows_candidates_by_their_names_whatever_else_they_say(tmp_path: Path) -> None:
+    """As after a hand-over, for which an operator may ask while the demo runs."""
+    (port,) = free_ports(1)
+    url = f"cluster://{tmp_path}/a?cluster=demo&node=a&peers=a@127.0.0.1:{port}"
+    async with connect(url, ttl=1.0, guardian=False) as cluster:
+        recorder = TermRecorder(Recorder(tmp_path / "history.jsonl"))
+        worker = Worker("a", cluster, cast(ResourceClient, None), recorder)
+        election = cluster.election("scheduler", candidate="b", preference=Preference(priority=1))
+        async with election.campaign():
+            assert (await worker._status())["candidates"] == ["b"]
 
 
 def test_what_is_recorded_is_what_the_judge_reads(tmp_path: Path) -> None:

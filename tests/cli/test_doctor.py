@@ -175,7 +175,7 @@ async def incumbent(*arguments: str) -> tuple[int, dict[str, object]]:
 
 @pytest.mark.slow
 async def test_kubernetes_is_examined_and_bumped(tmp_path: Path) -> None:
-    """P31: the number rises with each bump."""
+    """And the number rises with each bump."""
     async with KubernetesFake() as fake:
         url = f"kubernetes://default?kubeconfig={fake.kubeconfig(tmp_path / 'kubeconfig')}"
         code, report = await incumbent("doctor", url)

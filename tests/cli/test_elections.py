@@ -12,7 +12,10 @@ import pytest
 
 import incumbent
 from incumbent.cli import main
-from incumbent.cli.elections import URL_VARIABLE
+from incumbent.cli.elections import WORDS, _record
+from incumbent.cli.options import URL_VARIABLE
+from incumbent.leadership.history import NOT_KNOWN, Record
+from incumbent.leadership.outcome import Done
 from incumbent.leadership.term import Term
 from tests.leadership.lab import until
 
@@ -47,8 +50,9 @@ async def test_an_empty_election_is_explained(url: str, capsys: pytest.CaptureFi
     assert await shell("candidates") == (0, "none\n")
     assert await shell("history") == (0, "none\n")
     assert await shell("why") == (0, "nobody leads: no candidate stands\n")
-    assert await shell("resign") == (1, "no_leader\n")
-    assert await shell("evict", "a") == (1, "no_candidate a\n")
+    assert await shell("status") == (0, "nobody leads\nno candidate stands\n")
+    assert await shell("resign") == (1, "no_leader: nobody leads\n")
+    assert await shell("evict", "a") == (1, "no_candidate a: nobody of that name stands who could\n")
     assert (await shell.json("why"))["why"][0]["code"] == "no_candidates"
 
 
@@ -82,8 +86,11 @@ async def test_an_election_is_operated(url: str, capsys: pytest.CaptureFixture[s
         assert (await shell.json("pause"))["code"] == "already"
         assert (await shell.json("status"))["control"]["paused"]["why"] == "disks"
         assert "disks" in (await shell("why"))[1]
-        assert await shell("handover") == (1, "paused a\n")
+        assert await shell("handover") == (1, "paused a: the election is paused, so nobody could follow\n")
         assert await shell("resume") == (0, "done\n")
+        assert (await shell.json("handover", "--to", "z"))["candidate"] == "z", (
+            "who is missing, not who leads"
+        )
 
         done = await shell.json("handover", "--to", "b", "--warm", "5", "--drain", "1")
         assert (done["ok"], done["candidate"]) == (True, "b")
@@ -109,7 +116,9 @@ async def test_an_election_is_operated(url: str, capsys: pytest.CaptureFixture[s
             "handed_over",
             "resigned",
         ]
-        assert len((await shell("history"))[1].splitlines()) == 5
+        lines = (await shell("history"))[1].splitlines()
+        assert len(lines) == 5
+        assert lines[4].endswith("Z to now") or " to now  after" in lines[4]
         for task in running:
             task.cancel()
 
@@ -127,6 +136,21 @@ async def test_the_url_may_come_from_the_environment(
     monkeypatch.delenv(URL_VARIABLE)
     assert await asyncio.to_thread(main, ["leader", "e"]) == 2
     assert "URL: is missing" in capsys.readouterr().err
+    assert await asyncio.to_thread(main, ["leader", url]) == 2
+    assert "ELECTION: is missing; give its name after the URL" in capsys.readouterr().err
+
+
+def test_whether_somebody_still_leads_is_not_the_historys_to_say() -> None:
+    """Who was killed has written no end."""
+    record = Record(7, "a", 0)
+    assert _record(record, leads=True) == "7  a  1970-01-01T00:00:00Z to now"
+    assert _record(record, leads=False).endswith("to an end that is not written down")
+    gone = Record(7, "a", 0, ended_ms=1000, reason=NOT_KNOWN)
+    assert _record(gone, leads=False).endswith("to 1970-01-01T00:00:01Z  at the latest, unknown")
+
+
+def test_every_code_but_the_good_one_has_words() -> None:
+    assert set(WORDS) == set(Done) - {Done.DONE}
 
 
 def test_seconds_that_make_no_sense_are_refused(capsys: pytest.CaptureFixture[str]) -> None:

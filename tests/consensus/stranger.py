@@ -109,9 +109,12 @@ class Cluster:
         *,
         witnesses: Iterable[NodeId] = (),
         limits: ReplicaLimits = ReplicaLimits(),
+        urgent: bool = False,
     ) -> None:
+        """`urgent`: its drivers hand out what need not wait for a write."""
         self.first = Membership(voters=frozenset(names), witnesses=frozenset(witnesses))
         self.limits = limits
+        self.urgent = urgent
         self.now_ns = 0
         self.hosts: dict[NodeId, Host] = {}
         self.disks: dict[NodeId, Disk] = {}
@@ -216,6 +219,11 @@ class Cluster:
             else:
                 host.writing = True
                 self._after(host.disk.write_ns, partial(self._written, host, ready, ready.record))
+        if host.writing and self.urgent:
+            urgent = host.replica.urgent()
+            self._send(host.name, urgent.now)
+            host.reads += urgent.reads
+            self._serve_reads(host)
         host.replica.invariants()
         self._arm(host)
 

@@ -39,7 +39,11 @@ def test_a_commit_is_told_once_the_delay_is_over(story: Script) -> None:
     assert story["a"].raft.deadline_ns == story.now_ns + MS
     story.wait(MS)
     story.do("a", DeadlinePassed())
-    assert [type(wire.message) for wire in story.take(sender="a")] == [Heartbeat, Heartbeat]
+    told = story.take(sender="a")
+    assert [(type(wire.message), wire.message.sent_ns) for wire in told] == [(Heartbeat, 0)] * 2
+    story.deliver(told)
+    assert story["b"].state.commit == story["a"].state.commit
+    assert story.take(to="a") == [], "nobody answers what only tells"
     assert story["a"].raft.deadline_ns > story.now_ns, "and then it rests"
 
 

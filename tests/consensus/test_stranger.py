@@ -19,9 +19,9 @@ from tests.consensus.stranger import MS, Cluster, Done, Lost, Outcome
 A, B, C, D = (NodeId(name) for name in "abcd")
 
 
-def started() -> tuple[Cluster, NodeId, NodeId, NodeId]:
+def started(*, urgent: bool = False) -> tuple[Cluster, NodeId, NodeId, NodeId]:
     """Three voters that are at rest: the leader and the two that follow."""
-    cluster = Cluster([A, B, C])
+    cluster = Cluster([A, B, C], urgent=urgent)
     leader = cluster.leader()
     cluster.rest(100 * MS)
     one, other = (name for name in cluster.hosts if name != leader)
@@ -160,7 +160,30 @@ def test_while_a_write_hangs_the_end_of_leadership_is_seen_in_the_standing_only(
     cluster.run(lambda: not host.serving)
 
 
+@pytest.mark.parametrize("urgent", [True, False])
+def test_long_writes_look_like_a_death_unless_what_is_urgent_leaves(urgent: bool) -> None:  # noqa: FBT001
+    cluster, leader, one, other = started(urgent=urgent)
+    term = cluster.hosts[leader].serving
+    for follower in (one, other):
+        cluster.disks[follower].write_ns = 2000 * MS
+    cluster.ask(leader, Proposed, b"x")
+    cluster.rest(1500 * MS)
+    assert (cluster.hosts[leader].serving == term) is urgent
+    if urgent:
+        everywhere(cluster, [b"x"])
+
+
 # Reads and transfers.
+
+
+def test_a_read_waits_for_no_write_when_what_is_urgent_leaves() -> None:
+    cluster, leader, _, _ = started(urgent=True)
+    cluster.disks[leader].write_ns = 200 * MS
+    write = cluster.ask(leader, Proposed, b"x")
+    began_ns = cluster.now_ns
+    cluster.outcome(leader, ReadRequested)
+    assert cluster.now_ns - began_ns < 10 * MS
+    assert write not in cluster.outcomes
 
 
 def test_a_read_shows_what_was_acknowledged_before_it() -> None:

@@ -337,6 +337,95 @@ def test_a_lost_answer_to_the_commit_has_an_unknown_outcome(
         fence.prime(5)
 
 
+def end_all_connections(server: Postgres) -> None:
+    server.ask(
+        "select pg_terminate_backend(pid) from pg_stat_activity "
+        "where pid <> pg_backend_pid() and backend_type = 'client backend'"
+    )
+
+
+@pytest.mark.parametrize("autocommit", [True, False])
+def test_a_fence_that_opens_its_connection_opens_another_when_it_is_lost(
+    server: Postgres,
+    connect: Connect,
+    autocommit: bool,  # noqa: FBT001
+) -> None:
+    opened: list[psycopg.Connection[Any]] = []
+
+    def open_one() -> psycopg.Connection[Any]:
+        opened.append(connect(autocommit=autocommit))
+        return opened[-1]
+
+    fence = Fence(open_one, "scheduler")
+    assert opened == []
+    fence.create_table()
+    fence.prime(5)
+    assert len(opened) == 1
+    end_all_connections(server)  # while it was idle, so nothing was asked of it
+    fence.prime(6)
+    assert (fence.highest(), len(opened)) == (6, 2)
+    with pytest.raises(EngineUnavailable, match="lost before the commit"), fence.write(7) as cursor:
+        cursor.execute("insert into runs (note) values ('lost')")
+        end_all_connections(server)
+    with pytest.raises(StaleToken), fence.write(4):
+        pytest.fail("entered")
+    assert (fence.highest(), notes(server), len(opened)) == (6, [], 3)
+    fence.close()
+    assert all(connection.closed for connection in opened)
+    assert fence.highest() == 6
+    fence.close()
+
+
+def test_a_lost_answer_stays_unknown_and_is_not_asked_again(
+    server: Postgres, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commit came through, and its answer did not: only the next call is another one's."""
+    fence = Fence(connect, "scheduler")
+    fence.create_table()
+    lossy = fence._connection
+
+    def lost() -> None:
+        lossy.execute("commit")
+        raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(lossy, "commit", lost)
+    with pytest.raises(OutcomeUnknown, match="not answered"), fence.write(5) as cursor:
+        cursor.execute("insert into runs (note) values ('once')")
+    assert lossy.closed
+    assert (fence.highest(), notes(server)) == (5, ["once"])
+    fence.close()
+
+
+def test_a_connection_that_was_given_stays_its_owners(server: Postgres, connect: Connect) -> None:
+    mine = connect()
+    fence = Fence(mine, "scheduler")
+    fence.create_table()
+    fence.close()
+    assert not mine.closed
+    end_all_connections(server)
+    for _ in range(2):
+        with pytest.raises(EngineUnavailable, match="cannot be had"):
+            fence.prime(5)
+
+
+def test_a_database_that_is_away_is_said_and_asked_again_by_the_next_call(connect: Connect) -> None:
+    away = True
+
+    def open_one() -> psycopg.Connection[Any]:
+        if away:
+            raise psycopg.OperationalError("connection refused")
+        return connect()
+
+    fence = Fence(open_one, "scheduler")
+    with pytest.raises(EngineUnavailable, match="connection refused"):
+        fence.create_table()
+    away = False
+    fence.create_table()
+    fence.close()
+    with pytest.raises(InvalidInput, match="^connection: "):
+        Fence("postgresql://", "scheduler")
+
+
 def test_a_commit_that_is_refused_wrote_nothing(server: Postgres, connect: Connect, fence: Fence) -> None:
     """A deferred constraint of the caller's, and a transaction that could not be serialized."""
     server.ask("alter table runs add constraint once unique (note) deferrable initially deferred")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from incumbent.errors import EngineUnavailable, InvalidInput, OutcomeUnknown, StaleToken, Unsupported
+from incumbent.fencing.holder import reader_of, writer_of
 from incumbent.fencing.refusals import OnRefused
 from incumbent.fencing.sql import Check
 from incumbent.fencing.sqlite import Fence
@@ -78,19 +82,33 @@ class Database(Sink):
         )
 
 
+STOPPED = r"database is locked: not free in 0\.3 s; process PID, which is stopped, holds it now"
+
+
 class TestSqlite(LockingSuite):
-    blocked = "another writer did not end its transaction in 0.3 s; is it stopped inside"
+    blocked = STOPPED
 
     @pytest.fixture
     def sink(self, database: Path) -> Sink:
         return Database(database)
 
 
+class TestSqliteWithAWriteAheadLog(LockingSuite):
+    blocked = STOPPED
+
+    @pytest.fixture
+    def sink(self, database: Path) -> Sink:
+        connect(database).execute("pragma journal_mode = wal")
+        return Database(database)
+
+
 def test_a_writer_that_holds_the_database_is_waited_for_and_then_reported(database: Path) -> None:
+    """Without a name where it is of this process: the kernel tells of others only."""
     holder = connect(database)
     fence = Fence(connect(database, timeout=0.05), "scheduler")
     holder.execute("begin immediate")
-    with pytest.raises(EngineUnavailable, match="the database cannot be had"):
+    without_name = "another writer did not end its transaction in 0.05 s; is it stopped inside"
+    with pytest.raises(EngineUnavailable, match=f"the database cannot be had: .*{without_name}"):
         write(fence, 1, "blocked")
     holder.rollback()
     write(fence, 1, "free again")
@@ -109,6 +127,83 @@ def test_a_reader_that_stands_in_the_way_of_the_commit_leaves_nothing_written(da
     reader.rollback()
     assert (fence.highest(), notes(database)) == (1, ["before"])
     write(fence, 2, "free again")
+
+
+IN_ANOTHER_PROCESS = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=0)
+try:
+    for statement in sys.argv[2:]:
+        connection.execute(statement).fetchall()
+except sqlite3.OperationalError as error:
+    print(error, flush=True)
+else:
+    print("inside", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def another_process(database: Path, *statements: str) -> Iterator[tuple[int, str]]:
+    """Its pid, and what became of the statements."""
+    with subprocess.Popen(
+        [sys.executable, "-c", IN_ANOTHER_PROCESS, str(database), *statements],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        yield process.pid, process.stdout.readline().strip()
+
+
+def test_a_reader_of_another_process_is_named(database: Path) -> None:
+    fence = Fence(connect(database, timeout=0.05), "scheduler")
+    with another_process(database, "begin", "select * from runs") as (pid, said):
+        assert said == "inside"
+        with pytest.raises(EngineUnavailable, match=f"scheduler: process {pid} held the database"):
+            write(fence, 1, "blocked")
+    write(fence, 1, "free again")
+
+
+def test_a_reader_is_not_taken_for_the_writer(database: Path) -> None:
+    connect(database)
+    with (
+        another_process(database, "begin", "select * from runs") as (_, reads),
+        another_process(database, "begin immediate") as (writer, writes),
+    ):
+        assert (reads, writes) == ("inside", "inside")
+        assert writer_of(str(database)) == writer
+
+
+@pytest.mark.parametrize("mode", ["delete", "wal"])
+def test_asking_who_holds_it_gives_no_lock_of_this_process_away(database: Path, mode: str) -> None:
+    """To close any descriptor of a file ends all the locks that its process has on it."""
+    holder = connect(database)
+    holder.execute(f"pragma journal_mode = {mode}")
+    fence = Fence(connect(database, timeout=0.05), "scheduler")
+    holder.execute("begin immediate")
+    with pytest.raises(EngineUnavailable):
+        write(fence, 1, "blocked")
+    with another_process(database, "begin immediate") as (_, said):
+        assert said == "database is locked"
+    holder.rollback()
+
+
+def test_where_the_kernel_is_not_asked_nobody_is_named(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fence = Fence(connect(database, timeout=0.05), "scheduler")
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with another_process(database, "begin immediate") as (_, said):
+        assert said == "inside"
+        with pytest.raises(EngineUnavailable, match="another writer did not end its transaction"):
+            write(fence, 1, "blocked")
+
+
+def test_a_database_in_memory_is_nobody_elses() -> None:
+    """Its name is empty, which is a path, too: the working directory's."""
+    assert writer_of("") is None
+    assert reader_of("") is None
 
 
 def test_a_commit_that_fails_otherwise_has_an_unknown_outcome(database: Path) -> None:

@@ -131,6 +131,8 @@ def test_why_says_who_leads_who_follows_and_what_was_before() -> None:
     former = Record(3, "z", 1, ended_ms=2, reason="expired")
     assert codes(queue, 5, NOTHING, former, Record(5, "a", 3)) == [Finding.LEADS, Finding.LAST, Finding.NEXT]
     assert codes(queue, 5, NOTHING, former) == [Finding.STARTING, Finding.LAST, Finding.NEXT]
+    unended = why(queue, 5, NOTHING, (Record(3, "z", 1),))[1]
+    assert unended.text == "the leader before it was z (token 3), which has not written down its end"
     assert codes((a,), 5, NOTHING) == [Finding.LEADS]
     named = Control(successor=Successor(b.id, b.order, "b", ""))
     assert Finding.NAMED in codes(queue, 5, named)
@@ -146,9 +148,16 @@ def test_why_says_why_nobody_leads() -> None:
     assert codes((queued(5, "a"),), None, NOTHING) == [Finding.NO_PROOF]
     paused = Control(paused=Paused(by="ops", why="disks"))
     assert codes((queued(5, "a"),), 5, paused) == [Finding.PAUSED]
-    assert "paused by ops: disks; nobody begins" in why((queued(5, "a"),), 5, paused, ())[0].text
+    (said,) = why((queued(5, "a"),), 5, paused, ())
+    assert said.text.startswith("nobody leads: the election is paused by ops: disks; nobody begins")
+    assert [one.text.partition(":")[0] for one in why((), None, paused, ())] == [
+        "nobody leads",
+        "the election is paused by ops",
+    ]
     assert codes((queued(5, "f", None),), 5, NOTHING) == [Finding.LEADS, Finding.FOREIGN]
-    assert "nobody knows how it ended" in why((), None, NOTHING, (former,))[1].text
+    assert why((), None, NOTHING, (former,))[1].text.endswith(
+        "z (token 3), which was gone before it could say why"
+    )
 
 
 def test_who_must_not_begin_leads_only_when_it_had_begun_before() -> None:

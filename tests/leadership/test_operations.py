@@ -342,6 +342,28 @@ def test_an_ineligible_candidate_never_leads() -> None:
     play(story)
 
 
+def test_what_is_present_is_of_one_look() -> None:
+    """Who is said to lead is the one among the candidates who does."""
+
+    async def story(t: Team, operations: Operations) -> None:
+        await operations.drain("b")
+        seen = set[int]()
+        for _ in range(20):
+            turning = asyncio.create_task(operations.resign())
+            while not turning.done():
+                present = await operations.present()
+                leading = [c.candidate for c in present.candidates if c.leads]
+                assert leading == ([] if present.leader is None else [present.leader.candidate])
+                assert present.control.drained == ("b",)
+                seen |= set() if present.leader is None else {present.leader.token}
+                await asyncio.sleep(0.001)
+            await turning
+            await asyncio.sleep(1)
+        assert len(seen) > 10
+
+    play(story, "a", "c")
+
+
 # --- what is left behind ----------------------------------------------------------------------------------------------
 
 

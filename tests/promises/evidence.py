@@ -27,6 +27,7 @@ ENGINES: Final[Mapping[str, tuple[str, ...]]] = {
         "tests/engines/test_cluster_conformance_voters.py",
     ),
     "etcd": ("tests/engines/test_etcd_conformance.py",),
+    "zookeeper": ("tests/engines/test_zookeeper_conformance.py",),
     "postgresql": ("tests/engines/test_postgres_conformance.py",),
     "redis": ("tests/engines/test_redis_conformance.py",),
     "kubernetes": ("tests/engines/test_conformance_kubernetes.py",),
@@ -54,6 +55,8 @@ PLACES: Final[tuple[tuple[str, str], ...]] = (
     ("tests/leadership/", "every engine"),
     ("tests/server/", "every engine"),
     ("tests/guardian/", "guardian"),
+    ("tests/cli/test_doctor.py", "every engine"),
+    ("tests/cli/test_elections.py", "local"),
     ("tests/cli/", "demo"),
     ("tests/test_ids.py", "every engine"),
 )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from incumbent.engines.registry import BUILT_IN
 from tests.promises import __main__ as command
 from tests.promises.evidence import ENGINES, LED_ON, ROOT, Evidence, Proof, gather, named_in, numbers
 from tests.promises.page import PAGE, render
@@ -60,7 +61,8 @@ def test_every_promise_is_stated_once() -> None:
     assert [promise.number for promise in PROMISES] == list(range(1, 78))
 
 
-def test_the_engines_run_the_conformance_checks() -> None:
+def test_every_engine_runs_the_conformance_checks() -> None:
+    assert ENGINES.keys() == BUILT_IN.keys()
     for files in ENGINES.values():
         assert any("CHECKS" in (ROOT / file).read_text() for file in files), files
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
-from importlib.metadata import version
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
-from incumbent.cli.cluster import add_arguments as add_cluster
-from incumbent.cli.doctor import add_doctor_arguments, add_engine_arguments
-from incumbent.cli.elections import add_commands as add_elections
-from incumbent.cli.serve import add_arguments as add_serve
+from incumbent.cli import arguments as add
 from incumbent.errors import IncumbentError
-from incumbent.sim.options import add_arguments as add_simulation
+from incumbent.sim.options import add_arguments as add_simulate
 
-EXIT_ERROR = 2
+EXIT_ERROR: Final = 2
 """Bad input, or something did not work; what exactly is one line on standard error."""
 
 
@@ -34,56 +31,39 @@ def main(argv: Sequence[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """Every command and option; docs/reference/cli.md is checked against it."""
     parser = argparse.ArgumentParser(prog="incumbent", description="Leader election that never lets two act.")
-    parser.add_argument("--version", action="version", version=f"incumbent {version('incumbent')}")
+    parser.add_argument("--version", action=_Version)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    demo = commands.add_parser("demo", help="three real processes, one leader, and what can go wrong with it")
-    demo.add_argument(
-        "--rounds", type=_count, default=3, metavar="N", help="rounds of all four faults (default: 3)"
+    def command(name: str, text: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+        made: argparse.ArgumentParser = commands.add_parser(name, help=text)
+        made.set_defaults(run=run)
+        return made
+
+    add.add_demo(command("demo", "three real processes, one leader, and what can go wrong with it", _demo))
+    add.add_check(command("check", "judge a recorded history", _check))
+    add.add_serve(command("serve", "run one voter of a cluster", _serve))
+    add.add_cluster(command("cluster", "form, inspect and change a cluster", _cluster))
+    add.add_doctor(command("doctor", "examine an engine, and propose a TTL for it", _doctor))
+    add.add_engine(command("engine", "what an operator does to an engine that is not ours", _engine))
+    for verb in add.ELECTION_VERBS:
+        add.add_election_verb(command(verb.name, verb.help, _operate), verb)
+    add_simulate(
+        command("simulate", "run the consensus core through seeded faults in simulated time", _simulate)
     )
-    demo.add_argument("--seed", type=int, default=None, metavar="S", help="fixes the order of the faults")
-    demo.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-    demo.add_argument(
-        "--keep", default=None, metavar="DIR", help="keep histories, logs and disks in this new directory"
-    )
-    demo.set_defaults(run=_demo)
-
-    check = commands.add_parser("check", help="judge a recorded history")
-    check.add_argument(
-        "history", nargs="+", metavar="HISTORY", help="files of JSON lines; - for standard input"
-    )
-    check.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-    check.set_defaults(run=_check)
-
-    serve = commands.add_parser("serve", help="run one voter of a cluster")
-    add_serve(serve)
-    serve.set_defaults(run=_serve)
-
-    cluster = commands.add_parser("cluster", help="form, inspect and change a cluster")
-    add_cluster(cluster)
-    cluster.set_defaults(run=_cluster)
-
-    doctor = commands.add_parser("doctor", help="examine an engine, and propose a TTL for it")
-    add_doctor_arguments(doctor)
-    doctor.set_defaults(run=_doctor)
-
-    engine = commands.add_parser("engine", help="what an operator does to an engine that is not ours")
-    add_engine_arguments(engine)
-    engine.set_defaults(run=_engine)
-    add_elections(commands)
-
-    simulate = commands.add_parser(
-        "simulate", help="run the consensus core through seeded faults in simulated time"
-    )
-    add_simulation(simulate)
-    simulate.set_defaults(run=_simulate)
     return parser
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of rounds; give 1 or more")
-    return int(text)
+class _Version(argparse.Action):
+    """``--version``. Only who asks pays for looking it up, which is more than all the rest of the parser."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, help="print the version, and exit")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import version
+
+        print(f"incumbent {version('incumbent')}")
+        parser.exit()
 
 
 def _demo(arguments: argparse.Namespace) -> int:
@@ -92,10 +72,10 @@ def _demo(arguments: argparse.Namespace) -> int:
     return demo(rounds=arguments.rounds, seed=arguments.seed, as_json=arguments.json, keep=arguments.keep)
 
 
-def _simulate(arguments: argparse.Namespace) -> int:
-    from incumbent.sim.command import simulate
+def _check(arguments: argparse.Namespace) -> int:
+    from incumbent.cli.check import check
 
-    return simulate(arguments)
+    return check(arguments.history, as_json=arguments.json)
 
 
 def _serve(arguments: argparse.Namespace) -> int:
@@ -122,7 +102,13 @@ def _engine(arguments: argparse.Namespace) -> int:
     return engine(arguments)
 
 
-def _check(arguments: argparse.Namespace) -> int:
-    from incumbent.cli.check import check
+def _operate(arguments: argparse.Namespace) -> int:
+    from incumbent.cli.elections import operate
 
-    return check(arguments.history, as_json=arguments.json)
+    return operate(arguments)
+
+
+def _simulate(arguments: argparse.Namespace) -> int:
+    from incumbent.sim.command import simulate
+
+    return simulate(arguments)

@@ -5,18 +5,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from incumbent.cli.settings import (
-    DEFAULT_CLUSTER,
-    ENVIRONMENT_PREFIX,
-    TLS_OPTIONS,
-    parse_address,
-    parse_named,
-)
+from incumbent.cli.options import TLS_OPTIONS, parse_address, parse_named
 from incumbent.engines.cluster.backup import read_backup, restore, write_backup
 from incumbent.errors import InvalidInput
 from incumbent.ids import ClusterName, NodeId, name_of
@@ -24,82 +17,8 @@ from incumbent.runtime.access import read_secret
 from incumbent.runtime.operator import Operator, Report
 from incumbent.runtime.tls import Tls, TlsFiles
 
-TIMEOUT_S: Final = 30.0
 DIGEST_PAUSE_S: Final = 0.2
 Output = dict[str, Any]
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Every verb with its own arguments, and those that all have."""
-    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
-    init = _verb(verbs, "init", "form a cluster of empty nodes; once", endpoints=False)
-    init.add_argument("nodes", nargs="+", metavar="NAME=HOST:PORT", help="every voter")
-    init.add_argument("--witness", action="append", default=[], metavar="NAME", help="a voter without data")
-    _verb(verbs, "status", "what every node tells")
-    _verb(verbs, "digest", "compare the nodes' states")
-    for name, text in (
-        ("add", "admit an empty node as a learner"),
-        ("replace", "let an empty node take the place of the member of that name"),
-    ):
-        verb = _verb(verbs, name, text)
-        verb.add_argument("node", metavar="NAME=HOST:PORT", help="the new node, which runs already")
-        if name == "add":
-            verb.add_argument("--witness", action="store_true", help="it is to vote and to hold no data")
-    for name, text in (
-        ("promote", "make a learner a voter, once it has caught up"),
-        ("demote", "make a voter a learner"),
-        ("remove", "remove a node"),
-        ("transfer", "hand leadership over"),
-    ):
-        _verb(verbs, name, text).add_argument("node", metavar="NAME", help="which")
-    snapshot = _verb(verbs, "snapshot", "write everything that is acknowledged into a file")
-    snapshot.add_argument("file", metavar="FILE", help="made anew; it must not exist")
-    restored = _verb(
-        verbs, "restore", "make a data directory from such a file: a new cluster of one node", endpoints=False
-    )
-    restored.add_argument("file", metavar="FILE", help="what `snapshot` wrote")
-    restored.add_argument(
-        "--node", required=True, metavar="NAME", help="the node that begins the new cluster"
-    )
-    restored.add_argument("--data-dir", required=True, metavar="DIR", help="of that node; empty or not there")
-
-
-def _verb(verbs: Any, name: str, text: str, *, endpoints: bool = True) -> argparse.ArgumentParser:
-    verb: argparse.ArgumentParser = verbs.add_parser(name, help=text, description=text)
-    if endpoints:
-        verb.add_argument(
-            "--endpoints",
-            default=os.environ.get(f"{ENVIRONMENT_PREFIX}ENDPOINTS"),
-            metavar="HOST:PORT,…",
-            help=f"any nodes of the cluster ({ENVIRONMENT_PREFIX}ENDPOINTS)",
-        )
-    for option in TLS_OPTIONS:
-        variable = ENVIRONMENT_PREFIX + option.key.upper()
-        verb.add_argument(
-            f"--{option.name}",
-            default=os.environ.get(variable),
-            metavar="FILE",
-            help=f"{option.help} ({variable})",
-        )
-    secret = f"{ENVIRONMENT_PREFIX}SECRET_FILE"
-    verb.add_argument(
-        "--secret-file",
-        default=os.environ.get(secret),
-        metavar="FILE",
-        help=f"the operators' secret, where the nodes ask for one ({secret})",
-    )
-    verb.add_argument(
-        "--cluster",
-        default=os.environ.get(f"{ENVIRONMENT_PREFIX}CLUSTER", DEFAULT_CLUSTER),
-        metavar="NAME",
-        help=f"its name ({DEFAULT_CLUSTER})",
-    )
-    verb.add_argument(
-        "--timeout", type=float, default=TIMEOUT_S, metavar="S", help=f"give up after ({TIMEOUT_S:g})"
-    )
-    verb.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-    verb.set_defaults(verb=name)
-    return verb
 
 
 def cluster(arguments: argparse.Namespace) -> int:

@@ -5,41 +5,19 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Final
 
-from incumbent.cli.settings import ENVIRONMENT_PREFIX
+from incumbent.cli.options import find_url
 from incumbent.engines import registry
 from incumbent.engines.api import Guarantees
 from incumbent.engines.examination import Examination, Severity
 from incumbent.engines.url import EngineUrl
-from incumbent.errors import EngineUnavailable, InvalidInput, Unsupported
+from incumbent.errors import EngineUnavailable, Unsupported
 from incumbent.leadership.doctor import Diagnosis, Measured, Proposal, Spread, diagnose
 
-URL_VARIABLE: Final = f"{ENVIRONMENT_PREFIX}URL"
-URL_HELP: Final = (
-    f"the engine's URL; @FILE reads it from a file; {URL_VARIABLE} by default: "
-    "a password on the command line is seen by every user of this host"
-)
-URL_BYTES_MAX: Final = 16 * 1024
 TIMEOUT_S: Final = 60.0
 EXIT_FAULT: Final = 1
-
-
-def add_doctor_arguments(parser: argparse.ArgumentParser) -> None:
-    _add_url(parser)
-    _add_json(parser)
-
-
-def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
-    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
-    text = "raise the incarnation after the engine's server was restored from a backup"
-    verb = verbs.add_parser("bump", help=text, description=text)
-    _add_url(verb)
-    _add_json(verb)
-    verb.set_defaults(verb="bump")
 
 
 def doctor(arguments: argparse.Namespace) -> int:
@@ -68,22 +46,6 @@ def engine(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def find_url(given: str | None) -> str:
-    """From the argument, from the file that it names, or from the environment. Raises InvalidInput; never shows it."""
-    url = given or os.environ.get(URL_VARIABLE, "")
-    if url.startswith("@"):
-        try:
-            with Path(url[1:]).open(encoding="utf-8") as file:
-                url = file.read(URL_BYTES_MAX).strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InvalidInput(
-                "URL", f"the file {url[1:]} cannot be read", "name a file that holds a URL"
-            ) from error
-    if not url:
-        raise InvalidInput("URL", "is missing", f"give one, @FILE, or set {URL_VARIABLE}")
-    return url
-
-
 async def _diagnose(url: str) -> Diagnosis:
     try:
         async with asyncio.timeout(TIMEOUT_S):
@@ -97,14 +59,6 @@ async def _examine(url: str) -> Examination | None:
         return await registry.examine(url)
     except Unsupported:
         return None  # an engine without a doctor of its own is measured all the same
-
-
-def _add_url(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("url", nargs="?", default=None, metavar="URL", help=URL_HELP)
-
-
-def _add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
 
 
 # --- printing ---------------------------------------------------------------------------------------------------------

@@ -7,25 +7,40 @@ import asyncio
 import getpass
 import json
 import os
-from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
+from incumbent.cli.options import find_url
 from incumbent.errors import InvalidInput
 from incumbent.leadership.connect import connect
 from incumbent.leadership.control import Control
 from incumbent.leadership.election import Election
-from incumbent.leadership.history import Record
+from incumbent.leadership.history import NOT_KNOWN, Record
 from incumbent.leadership.outcome import Done, Outcome
 from incumbent.leadership.roll import UNKNOWN, Candidate, Leader, Sighting
 
-URL_VARIABLE: Final = "INCUMBENT_URL"
 EXIT_NOT_SO: Final = 1
 EXIT_UNKNOWN: Final = 2
-TIMEOUT_S: Final = 5.0
+
+
+WORDS: Final[Mapping[Done, str]] = {
+    Done.ALREADY: "it was so before",
+    Done.NO_LEADER: "nobody leads",
+    Done.NO_CANDIDATE: "nobody of that name stands who could",
+    Done.UNABLE: "it is drained, or says of itself that it is not to lead",
+    Done.FOREIGN: "a candidate of another library is in the way, and cannot be asked",
+    Done.PAUSED: "the election is paused, so nobody could follow",
+    Done.NOT_READY: "it was not warm in time, or its warm-up failed, or others did not make room",
+    Done.GONE: "it has gone meanwhile",
+    Done.BUSY: "another hand-over is going on",
+    Done.TERM_OVER: "the term was over before it could be handed over",
+    Done.NOT_YET: "asked, and not obeyed in time; it may still come",
+}
+"""Why what was asked for is not so, or was not done."""
 
 
 class Answer(NamedTuple):
@@ -36,16 +51,6 @@ class Answer(NamedTuple):
     code: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One command. `run` gets the election and what was said on the command line."""
-
-    name: str
-    help: str
-    run: Callable[[Election, argparse.Namespace], Awaitable[Answer]]
-    add: Callable[[argparse.ArgumentParser], object] = lambda _: None
-
-
 # --- looking ----------------------------------------------------------------------------------------------------------
 
 
@@ -53,11 +58,14 @@ async def _status(election: Election, _: argparse.Namespace) -> Answer:
     sighting = await election.leader()
     if sighting is UNKNOWN:
         return _leader(sighting)
-    candidates = await election.candidates()
-    control = await election.operations.control()
-    leader = _leader(sighting)
-    data = leader.data | {"candidates": [_candidate(c) for c in candidates], "control": _control(control)}
-    return Answer(data, [*leader.lines, *_said(control), *map(_line, candidates)])
+    present = await election.operations.present()
+    leader = _leader(present.leader)
+    data = leader.data | {
+        "candidates": [_candidate(c) for c in present.candidates],
+        "control": _control(present.control),
+    }
+    who = list(map(_line, present.candidates)) or ["no candidate stands"]
+    return Answer(data, [*leader.lines, *_said(present.control), *who])
 
 
 async def _who_leads(election: Election, _: argparse.Namespace) -> Answer:
@@ -71,8 +79,11 @@ async def _who_stands(election: Election, _: argparse.Namespace) -> Answer:
 
 async def _history(election: Election, _: argparse.Namespace) -> Answer:
     records = await election.operations.history()
+    sighting = await election.leader()
+    leads = sighting.token if isinstance(sighting, Leader) else None
     return Answer(
-        {"history": [msgspec.to_builtins(r) | _token(r.token) for r in records]}, list(map(_record, records))
+        {"history": [msgspec.to_builtins(r) | _token(r.token) for r in records]},
+        [_record(record, leads=record.token == leads) for record in records],
     )
 
 
@@ -118,78 +129,33 @@ async def _handover(election: Election, said: argparse.Namespace) -> Answer:
     return _outcome(await election.operations.handover(to=said.to, warm_s=said.warm, drain_s=said.drain))
 
 
-# --- what there is ----------------------------------------------------------------------------------------------------
+Verb: TypeAlias = Callable[[Election, argparse.Namespace], Awaitable[Answer]]
+VERBS: Final[Mapping[str, Verb]] = {
+    "status": _status,
+    "leader": _who_leads,
+    "candidates": _who_stands,
+    "history": _history,
+    "why": _why,
+    "pause": _pause,
+    "resume": _resume,
+    "drain": _drain,
+    "undrain": _undrain,
+    "anoint": _anoint,
+    "evict": _evict,
+    "resign": _resign,
+    "handover": _handover,
+}
 
 
-def _with_candidate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("candidate", metavar="CANDIDATE", help="its name")
-
-
-def _with_force(parser: argparse.ArgumentParser) -> None:
-    _with_candidate(parser)
-    parser.add_argument("--force", action="store_true", help="remove it at once, also when it leads")
-
-
-def _with_why(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--why", default="", metavar="TEXT", help="for others to read")
-
-
-def _with_successor(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--to", default=None, metavar="CANDIDATE", help="to whom (the most preferred)")
-    parser.add_argument(
-        "--warm", type=_seconds, default=10.0, metavar="S", help="seconds to warm up in (default: 10)"
-    )
-    parser.add_argument(
-        "--drain",
-        type=_seconds,
-        default=5.0,
-        metavar="S",
-        help="seconds for the leader's work to end (default: 5)",
-    )
-
-
-COMMANDS: Final = (
-    Command("status", "who leads an election, who stands, what operators said", _status),
-    Command("leader", "who leads an election", _who_leads),
-    Command("candidates", "who stands in an election, in order", _who_stands),
-    Command("history", "who led an election, and why it ended", _history),
-    Command("why", "why an election has no leader, or why this one", _why),
-    Command("pause", "nobody begins to lead, until resumed; who leads goes on", _pause, _with_why),
-    Command("resume", "lift a pause", _resume),
-    Command("drain", "a candidate does not lead until undrained", _drain, _with_candidate),
-    Command("undrain", "a drained candidate may lead again", _undrain, _with_candidate),
-    Command("anoint", "a candidate leads next, and now", _anoint, _with_candidate),
-    Command("evict", "a candidate leaves the queue", _evict, _with_force),
-    Command("resign", "whoever leads ends its term", _resign),
-    Command("handover", "whoever leads hands over in good order", _handover, _with_successor),
-)
-
-
-def add_commands(commands: Any) -> None:
-    """All of them, to the program's own."""
-    for command in COMMANDS:
-        parser = commands.add_parser(command.name, help=command.help)
-        parser.add_argument(
-            "url", nargs="?", default=None, metavar="URL", help=f"the engine (default: {URL_VARIABLE})"
-        )
-        parser.add_argument("election", metavar="ELECTION", help="its name")
-        command.add(parser)
-        parser.add_argument(
-            "--timeout",
-            type=_seconds,
-            default=TIMEOUT_S,
-            metavar="S",
-            help=f"give up when the engine does not answer for so many seconds (default: {TIMEOUT_S:g})",
-        )
-        parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-        parser.set_defaults(run=lambda said, command=command: _run(command, said))
-
-
-def _run(command: Command, said: argparse.Namespace) -> int:
-    url = said.url or os.environ.get(URL_VARIABLE)
-    if not url:
-        raise InvalidInput("URL", "is missing", f"give it before the election, or in {URL_VARIABLE}")
-    answer = asyncio.run(_ask(url, command, said))
+def operate(said: argparse.Namespace) -> int:
+    """Look, or do it, and print what came of it. Raises IncumbentError."""
+    try:
+        url = find_url(said.url)
+    except InvalidInput:
+        if "://" in said.election:  # it is what was said as the only argument
+            raise InvalidInput("ELECTION", "is missing", "give its name after the URL") from None
+        raise
+    answer = asyncio.run(_ask(url, said))
     if said.json:
         print(json.dumps({"election": said.election} | answer.data))
     else:
@@ -197,19 +163,9 @@ def _run(command: Command, said: argparse.Namespace) -> int:
     return answer.code
 
 
-async def _ask(url: str, command: Command, said: argparse.Namespace) -> Answer:
+async def _ask(url: str, said: argparse.Namespace) -> Answer:
     async with connect(url, ttl=said.timeout, guardian=False) as cluster:
-        return await command.run(cluster.election(said.election), said)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds <= 3600:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds; give 0 to 3600")
-    return seconds
+        return await VERBS[said.verb](cluster.election(said.election), said)
 
 
 def _user() -> str:
@@ -276,8 +232,13 @@ def _said(control: Control) -> list[str]:
     ]
 
 
-def _record(record: Record) -> str:
-    ended = "leads" if record.ended_ms is None else f"{_time(record.ended_ms)} {record.reason}"
+def _record(record: Record, *, leads: bool) -> str:
+    """The record says that a leader began and ended; whether it still leads, only the engine does."""
+    if record.ended_ms is None:
+        ended = "now" if leads else "an end that is not written down"
+    else:
+        at_the_latest = "at the latest, " if record.reason == NOT_KNOWN else ""
+        ended = f"{_time(record.ended_ms)}  {at_the_latest}{record.reason}"
     gap = "" if record.gap_ms is None else f"  after {record.gap_ms} ms without a leader"
     return f"{record.token}  {record.candidate}  {_time(record.began_ms)} to {ended}{gap}"
 
@@ -290,4 +251,5 @@ def _outcome(outcome: Outcome) -> Answer:
     unknown = outcome.code is Done.NOT_YET
     code = 0 if outcome.ok else EXIT_UNKNOWN if unknown else EXIT_NOT_SO
     about = f" {outcome.candidate}" if outcome.candidate else ""
-    return Answer(asdict(outcome) | {"ok": outcome.ok}, [f"{outcome.code}{about}"], code)
+    words = "" if outcome.code is Done.DONE else f": {WORDS[outcome.code]}"
+    return Answer(asdict(outcome) | {"ok": outcome.ok}, [f"{outcome.code}{about}{words}"], code)

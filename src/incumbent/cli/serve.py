@@ -10,19 +10,11 @@ import signal
 import sys
 from contextlib import AsyncExitStack
 
-from incumbent.cli.settings import ENVIRONMENT_PREFIX, OPTIONS, Settings, settings
+from incumbent.cli.options import ENVIRONMENT_PREFIX
+from incumbent.cli.settings import Settings, settings
 from incumbent.runtime.voter import Voter
 from incumbent.server.http import StatusServer
 from incumbent.server.voter import pages
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", metavar="FILE", help="TOML; flags and INCUMBENT_… variables prevail")
-    for option in OPTIONS:
-        if option.flag:
-            parser.add_argument(f"--{option.name}", action="store_true", default=None, help=option.help)
-        else:
-            parser.add_argument(f"--{option.name}", metavar=option.key.upper(), help=option.help)
 
 
 def serve(arguments: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from incumbent.errors import EngineUnavailable, InvalidInput
+from incumbent.fencing.holder import describe
 from incumbent.fencing.turn import Turn
 from incumbent.runtime.clock import BoottimeClock
 
@@ -70,7 +71,7 @@ class Lock:
             holder = os.pread(self._fd, 20, 0).decode(errors="replace").strip()
             self._close()
             if self._clock.now_ns() >= until_ns:
-                who = _describe(holder)
+                who = describe(int(holder) if holder.isdecimal() else None)
                 raise EngineUnavailable(
                     f"{self._name}: {who} did not give {self._path} free in {self._wait_s} s"
                 )
@@ -119,14 +120,3 @@ class Lock:
         self._turn = Turn(self._name)
         if self._fd >= 0:
             self._close()
-
-
-def _describe(pid: str) -> str:
-    """Who holds the lock, in words; the kernel tells whether that process is stopped."""
-    if not pid.isdecimal():
-        return "another process"
-    with suppress(OSError):
-        state = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
-        if state in ("T", "t"):
-            return f"process {pid}, which is stopped,"
-    return f"process {pid}"

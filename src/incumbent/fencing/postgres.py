@@ -7,11 +7,11 @@ database it protects, so it is as durable as the data, shared by every client, a
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
-from incumbent.errors import EngineUnavailable, InvalidInput, OutcomeUnknown
+from incumbent.errors import EngineUnavailable, IncumbentError, InvalidInput, OutcomeUnknown
 from incumbent.fencing.refusals import OnRefused
 from incumbent.fencing.sql import TABLE, Check, Cursor, ParamStyle
 from incumbent.fencing.sqlfence import SqlFence
@@ -33,8 +33,9 @@ ROLLBACK: Final = "40"
 class Fence(SqlFence[Any]):
     """The fence of one election in one database.
 
-    `check` is for a transaction of your own; `write` makes one. `connection` is one of a PEP 249 driver, in autocommit mode or not;
-    `paramstyle` is how that driver takes parameters: "format" (psycopg), "pyformat", "qmark", "named" or "dollar". `wait_s` is how
+    `check` is for a transaction of your own; `write` makes one. `connection` is one of a PEP 249 driver, in autocommit mode or not, and
+    stays yours; or a function that opens one. What that opened is the fence's: when it is lost, another is opened for what comes next;
+    you owe a `close`. `paramstyle` is how that driver takes parameters: "format" (psycopg), "pyformat", "qmark", "named" or "dollar". `wait_s` is how
     long a write waits for another writer's transaction, whose row lock it needs, and for any other lock in its block. Threads may
     share it as far as they may share the connection. The table must be there: see `create_table`, or put `schema` into your
     migrations.
@@ -55,17 +56,32 @@ class Fence(SqlFence[Any]):
         super().__init__(Check(name, paramstyle=paramstyle, table=table, on_refused=on_refused))
         self.schema: Final = self._check.schema
         self._table = table
-        self._connection = connection
+        given = hasattr(connection, "cursor")
+        if not given and not callable(connection):
+            raise InvalidInput("connection", "is none, and opens none", "give one, or a function")
+        self._connect: Final[Callable[[], Any] | None] = None if given else connection
+        self._connection: Any = connection if given else None
         self._wait_s = check_wait(wait_s)
         self._turn = Turn(name)
         self._pid = os.getpid()
         self._error: type[Exception] = getattr(connection, "Error", Exception)  # PEP 249, optional extensions
+
+    def close(self) -> None:
+        """Close the connection that the fence opened itself; a later call opens another. One that was given stays as it is.
+
+        Raises InvalidInput in a forked child, EngineUnavailable while a block of another thread goes on.
+        """
+        self._refuse_fork()
+        with self._turn.taken(self._wait_s):
+            self._drop()
 
     def create_table(self) -> None:
         """Make the table unless it is there. Raises EngineUnavailable."""
         try:
             with self._transaction() as cursor:
                 cursor.execute(self.schema)
+        except IncumbentError:
+            raise
         except self._error as error:
             if _state(error) not in DUPLICATES:
                 raise EngineUnavailable(f"{self.name}: the table cannot be made: {error}") from error
@@ -122,12 +138,23 @@ class Fence(SqlFence[Any]):
                 self._still_open(cursor)
             except BaseException:
                 if os.getpid() == self._pid:
-                    with suppress(self._error):  # the connection is gone, and the transaction with it
+                    try:
                         self._end(cursor, "rollback")
+                    except self._error:  # the connection is gone, and the transaction with it
+                        self._drop()
                 raise
             self._commit(cursor)
 
     def _begin(self) -> Any:
+        """On a connection of its own that was lost meanwhile, once more on another: nothing has been asked of it yet."""
+        if self._connect is not None and self._connection is not None:
+            with suppress(EngineUnavailable):
+                return self._begin_here()
+        if self._connect is not None:
+            self._open(self._connect)
+        return self._begin_here()
+
+    def _begin_here(self) -> Any:
         if self._status() in INSIDE:
             raise InvalidInput(
                 "connection", "is inside a transaction already", "end it first, or use check() inside it"
@@ -139,8 +166,23 @@ class Fence(SqlFence[Any]):
             # Also where the driver begins by itself, which it does now.
             cursor.execute(f"set local lock_timeout = {max(1, round(self._wait_s * 1000))}")
         except self._error as error:
+            self._drop()
             raise EngineUnavailable(f"{self.name}: the database cannot be had: {error}") from error
         return cursor
+
+    def _open(self, connect: Callable[[], Any]) -> None:
+        try:
+            self._connection = connect()
+        except Exception as error:  # before there is a connection, nobody says what its driver raises
+            raise EngineUnavailable(f"{self.name}: the database cannot be had: {error}") from error
+        self._error = getattr(self._connection, "Error", Exception)
+
+    def _drop(self) -> None:
+        """Forget a connection of its own, for the next call to open another."""
+        if self._connect is not None and self._connection is not None:
+            lost, self._connection = self._connection, None
+            with suppress(self._error):
+                lost.close()
 
     def _still_open(self, cursor: Any) -> None:
         """PostgreSQL answers the commit of a failed transaction with a rollback, and drivers do not say so."""
@@ -169,6 +211,7 @@ class Fence(SqlFence[Any]):
                 raise EngineUnavailable(f"{self.name}: the transaction was rolled back: {error}") from error
             if state and state.startswith(INTEGRITY):
                 raise  # a deferred constraint of the caller's: it was rolled back
+            self._drop()
             raise OutcomeUnknown(f"{self.name}: the commit was sent, and not answered: {error}") from error
 
     def _end(self, cursor: Any, how: str) -> None:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from incumbent.errors import EngineUnavailable, InvalidInput, OutcomeUnknown, Unsupported
+from incumbent.fencing.holder import describe, reader_of, writer_of
 from incumbent.fencing.refusals import OnRefused
 from incumbent.fencing.sql import TABLE, Check
 from incumbent.fencing.sqlfence import SqlFence
@@ -54,6 +55,7 @@ class Fence(SqlFence[sqlite3.Cursor]):
         self._pid = os.getpid()
         self._turn = Turn(name)
         self._wait_s = self._read("pragma busy_timeout")[0] / 1000
+        self._path = str(self._read("pragma database_list")[2] or "")
         with self._transaction() as cursor:
             cursor.execute(self._check.schema)
 
@@ -111,15 +113,21 @@ class Fence(SqlFence[sqlite3.Cursor]):
         except sqlite3.Error as error:
             # Busy: a reader did not make way for the commit, and what waits for it can still be taken back.
             busy = error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+            reader = reader_of(self._path) if busy else None
             self._connection.rollback()
             if busy:
-                raise EngineUnavailable(f"{self.name}: a reader held the database: {error}") from error
+                who = "a reader" if reader is None else describe(reader)
+                raise EngineUnavailable(f"{self.name}: {who} held the database: {error}") from error
             raise OutcomeUnknown(f"{self.name}: the commit failed: {error}") from error
 
     def _why(self, error: sqlite3.Error) -> str:
-        if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
-            return f"{error}: another writer did not end its transaction in {self._wait_s} s; is it stopped inside?"
-        return str(error)
+        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+            return str(error)
+        if (writer := writer_of(self._path)) is not None:
+            return f"{error}: not free in {self._wait_s} s; {describe(writer)} holds it now"
+        return (
+            f"{error}: another writer did not end its transaction in {self._wait_s} s; is it stopped inside?"
+        )
 
     def _refuse_fork(self, what: str) -> None:
         """SQLite's connections do not survive a fork: to end the transaction here would take the parent's journal away."""

@@ -14,19 +14,17 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
     ExitStack,
     contextmanager,
-    suppress,
 )
 from types import TracebackType
 from typing import Generic, Literal, TypeVar
 
 from incumbent.engines.api import Engine, Guarantees
-from incumbent.errors import EngineUnavailable
 from incumbent.leadership import connect as asynchronous
 from incumbent.leadership import election as elections
 from incumbent.leadership.events import Listener
@@ -114,6 +112,11 @@ class Cluster:
         return Election(self._portal, election)
 
 
+def portal_of(cluster: Cluster) -> tuple[Portal, asynchronous.Cluster]:
+    """For recipes: the way onto the loop, and what lives there."""
+    return cluster._portal, cluster._cluster  # noqa: SLF001  - one subject in two layers, and nothing for users
+
+
 class Election:
     """One election, as one candidate of this process sees it. May be used by many threads; its candidacies stand one after
     another."""
@@ -170,13 +173,7 @@ class Election:
 
     def observe(self) -> Generator[Sighting, None, None]:
         """Who leads: a Leader, None, or UNKNOWN. First as of now, then at each change, the latest only."""
-        sightings = self._election.observe()
-        try:
-            while (sighting := self._portal.call(_next(sightings))) is not None:
-                yield sighting[0]
-        finally:
-            with suppress(EngineUnavailable):  # closed, and so is all that ran on it
-                self._portal.call(sightings.aclose())
+        return self._portal.each(self._election.observe)
 
     def leader(self) -> Sighting:
         """Who leads now. UNKNOWN when the engine does not answer within a TTL."""
@@ -223,13 +220,6 @@ class _Led(Generic[M]):
     ) -> None:
         self._here.close()
         self._held.__exit__(exc_type, exc, traceback)
-
-
-async def _next(sightings: AsyncGenerator[Sighting, None]) -> tuple[Sighting] | None:
-    try:
-        return (await anext(sightings),)
-    except StopAsyncIteration:
-        return None
 
 
 async def _in_a_thread(standby: Callable[[threading.Event], object]) -> None:

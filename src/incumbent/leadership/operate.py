@@ -21,7 +21,7 @@ from incumbent.leadership.history import Record
 from incumbent.leadership.office import Office
 from incumbent.leadership.outcome import Done, Outcome
 from incumbent.leadership.preference import Queued, obstacle
-from incumbent.leadership.roll import Candidate, candidates_of, leads
+from incumbent.leadership.roll import Candidate, Present, candidates_of, leader_of, leads
 from incumbent.leadership.scene import Scene, change_control, look
 from incumbent.leadership.tenure import Reason
 from incumbent.leadership.why import Statement
@@ -42,6 +42,15 @@ class Operations:
         self.election = election
 
     # --- looking --------------------------------------------------------------------------------------------------
+
+    async def present(self) -> Present:
+        """Who leads, who stands, and what operators said: what `leader`, `candidates` and `control` tell, of one moment."""
+        scene = await self._look(history=True)
+        return Present(
+            leader=leader_of(scene.roster, scene.control, scene.records),
+            candidates=candidates_of(scene.roster, scene.control, scene.records),
+            control=scene.control,
+        )
 
     async def candidates(self) -> tuple[Candidate, ...]:
         """All who stand, in order, the leader first."""
@@ -178,7 +187,8 @@ class Operations:
         if code is Done.TERM_OVER:
             code = await until(self._office, self.election, ended, self._office.ttl) or code
         follows = _leader(await self._look(history=True))
-        return Outcome(code=code, candidate="" if follows is None else follows.candidate)
+        leads_now = "" if follows is None else follows.candidate
+        return Outcome(code=code, candidate=leads_now if code is Done.DONE else to or leads_now)
 
     # --- how ------------------------------------------------------------------------------------------------------
 

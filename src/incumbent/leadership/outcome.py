@@ -30,7 +30,7 @@ class Outcome:
     """What became of a verb."""
 
     code: Done
-    candidate: str = ""  # whom it was about, or who leads next
+    candidate: str = ""  # whom it was about; after a hand-over, who leads
 
     @property
     def ok(self) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager, suppress
 from types import TracebackType
 from typing import Any, Final, Generic, TypeVar
@@ -56,6 +56,16 @@ class Portal:
         job.wait()
         return job.result()
 
+    def each(self, make: Callable[[], AsyncGenerator[T, None]]) -> Generator[T, None, None]:
+        """What an async generator yields, waited for one by one in this thread."""
+        items = make()
+        try:
+            while (item := self.call(_next(items))) is not None:
+                yield item[0]
+        finally:
+            with suppress(EngineUnavailable):  # closed, and so is all that ran on it
+                self.call(items.aclose())
+
     def begin(self, work: Coroutine[Any, Any, T]) -> Job[T]:
         if threading.current_thread() is self._thread:
             work.close()
@@ -92,6 +102,13 @@ class Portal:
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         finally:
             self._loop.close()
+
+
+async def _next(items: AsyncGenerator[T, None]) -> tuple[T] | None:
+    try:
+        return (await anext(items),)
+    except StopAsyncIteration:
+        return None
 
 
 class Job(Generic[T]):

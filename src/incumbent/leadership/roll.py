@@ -51,6 +51,15 @@ class Candidate:
     tags: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Present:
+    """An election as it was at one look."""
+
+    leader: Leader | None
+    candidates: tuple[Candidate, ...]
+    control: Control
+
+
 def leads(
     queue: Sequence[Queued], token: int | None, control: Control, records: tuple[Record, ...]
 ) -> Queued | None:

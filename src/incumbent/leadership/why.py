@@ -59,10 +59,13 @@ def _statements(
             Finding.NOBODY_MAY, f"nobody leads: {queue[0].candidate} is first, and must not lead for now"
         )
     if control.paused is not None:
+        nobody = "nobody leads: " if leader is None and queue and token is not None else ""
         said = ": " + control.paused.why if control.paused.why else ""
         by = f" by {control.paused.by}" if control.paused.by else ""
         stays = "who leads goes on, and nobody follows" if leader else "nobody begins to lead"
-        yield Statement(Finding.PAUSED, f"the election is paused{by}{said}; {stays} until it is resumed")
+        yield Statement(
+            Finding.PAUSED, f"{nobody}the election is paused{by}{said}; {stays} until it is resumed"
+        )
     for one in queue:
         yield from _about(one, control)
     chosen = named(queue, control.successor, control)
@@ -78,7 +81,9 @@ def _statements(
 def _why_this_one(leader: Queued, token: int, records: tuple[Record, ...]) -> Iterator[Statement]:
     if records and not is_open(records, token):
         yield Statement(
-            Finding.STARTING, f"{leader.candidate} is first with token {token} and has not said that it began"
+            Finding.STARTING,
+            f"{leader.candidate} leads with token {token}, or is about to: "
+            "it is first, and has not written down yet that it began",
         )
     else:
         yield Statement(
@@ -87,7 +92,7 @@ def _why_this_one(leader: Queued, token: int, records: tuple[Record, ...]) -> It
         )
     before = next((r for r in reversed(records) if r.token < token), None)
     if before is not None:
-        yield Statement(Finding.LAST, f"it follows {_ended(before)}")
+        yield Statement(Finding.LAST, f"the leader before it was {_ended(before)}")
 
 
 def _about(one: Queued, control: Control) -> Iterator[Statement]:
@@ -108,5 +113,11 @@ def _about(one: Queued, control: Control) -> Iterator[Statement]:
 
 
 def _ended(record: Record) -> str:
-    how = "nobody knows how it ended" if record.reason == NOT_KNOWN else f"which ended: {record.reason}"
+    match record.reason:
+        case None:
+            how = "which has not written down its end"
+        case reason if reason == NOT_KNOWN:
+            how = "which was gone before it could say why"
+        case reason:
+            how = f"which ended: {reason}"
     return f"{record.candidate} (token {record.token}), {how}"

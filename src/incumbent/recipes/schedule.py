@@ -36,7 +36,8 @@ RETRY_S: Final = 0.2
 Work: TypeAlias = Callable[[Tick, Term], Awaitable[object]]
 
 
-def _wall_s() -> float:
+def wall_s() -> float:
+    """This host's time of day, in seconds since 1970."""
     return wall_ms() / 1000
 
 
@@ -68,7 +69,7 @@ class Schedule:
         missed_within: float = 3600.0,
         missed_max: int = 100,
         at_least_once: bool = False,
-        wall: Callable[[], float] = _wall_s,
+        wall: Callable[[], float] = wall_s,
         candidate: str | None = None,
         fenced: bool = False,
     ) -> None:

@@ -20,7 +20,23 @@ OF_POSTGRES: Final = (suite("tests/fencing/test_postgres.py"),)
 OF_REDIS: Final = (suite("tests/fencing/test_redis.py"),)
 OF_SQLITE: Final = (suite("tests/fencing/test_sqlite.py"),)
 
+HOLDER: Final = "fencing/holder.py"
+
 FENCES: Final[tuple[Mutant, ...]] = (
+    Mutant(
+        "who holds a database is asked for by opening it once more",
+        HOLDER,
+        "        file = Path(path).stat()\n",
+        "        file = Path(path).stat()\n        Path(path).read_bytes()\n",
+        OF_SQLITE,
+    ),
+    Mutant(
+        "a reader is taken for the writer that holds the database",
+        HOLDER,
+        "fcntl.F_RDLCK if shared else fcntl.F_WRLCK",
+        "fcntl.F_WRLCK",
+        OF_SQLITE,
+    ),
     Mutant(
         "the fence lets everybody through",
         RULE,
@@ -159,6 +175,13 @@ FENCES: Final[tuple[Mutant, ...]] = (
         POSTGRES,
         '            cursor.execute("select 1")\n',
         "            pass\n",
+        OF_POSTGRES,
+    ),
+    Mutant(
+        "a fence closes a connection that was given to it",
+        POSTGRES,
+        "        if self._connect is not None and self._connection is not None:\n            lost",
+        "        if self._connection is not None:\n            lost",
         OF_POSTGRES,
     ),
     Mutant(

@@ -28,6 +28,7 @@ from incumbent.engines.cluster.engine import ClusterEngine
 from incumbent.errors import EngineUnavailable, IncumbentError, LeadershipLost, Overloaded
 from incumbent.ids import name_of
 from incumbent.leadership.connect import Cluster, connect
+from incumbent.leadership.standing import candidate_of
 from incumbent.leadership.term import Term
 
 WRITE_EVERY_S: Final = 0.02
@@ -121,7 +122,7 @@ class Worker:
         assert engine.voter is not None
         leader = engine.voter.driver.leadership.leader
         try:
-            candidates = [entry.value.decode() for entry in (await engine.roster(ELECTION)).members]
+            candidates = [candidate_of(entry) for entry in (await engine.roster(ELECTION)).members]
         except (EngineUnavailable, Overloaded):
             candidates = []  # no quorum at this moment: asked again
         return {"raft_leader": name_of(leader) if leader else None, "candidates": candidates}
