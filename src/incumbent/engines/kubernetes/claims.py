@@ -59,7 +59,7 @@ class Claims:
         self.held: dict[str, dict[str, Lease]] = {}  # by session: the elections that it holds, by name
 
     async def claim(self, leases: Leases, member: Member, cell: str | None) -> Claimed | Waiting:
-        return await self.at_once(leases, member, cell) or await self._by_lists(leases, member, cell)
+        return await self.at_once(leases, member, cell) or await self.by_lists(leases, member, cell)
 
     async def at_once(self, leases: Leases, member: Member, cell: str | None) -> Claimed | None:
         """In one write and no read. None where that cannot be: then nothing was decided."""
@@ -83,7 +83,8 @@ class Claims:
             return await self._won(leases, member, after.election, token, cell)
         return await self._look_again(leases, member, token, cell)
 
-    async def _by_lists(self, leases: Leases, member: Member, cell: str | None) -> Claimed | Waiting:
+    async def by_lists(self, leases: Leases, member: Member, cell: str | None) -> Claimed | Waiting:
+        """Nothing is written before the group was read: what a restored server lacks is noticed by how far it has come."""
         snapshot = await self.groups.settled(leases, member.group)
         me = _still_there(snapshot, member)
         if not has_joined(me.lease):

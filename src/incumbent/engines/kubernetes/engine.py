@@ -228,7 +228,10 @@ class KubernetesEngine:
 
         async def act(leases: Leases) -> Member:
             await joining.create(leases)
-            return await self._complete(leases, joining, session)
+            await self._check_joined(leases, joining, session)
+            await joining.write_down(leases)
+            self._members[joining.name] = joining.made
+            return joining.member
 
         return await self._calls.finish(act, one_at_a_time=joining.name)
 
@@ -241,30 +244,30 @@ class KubernetesEngine:
         check_beside(cell)
 
         async def act(leases: Leases) -> tuple[Member, Claimed | Waiting]:
-            member = await joining.create(leases)
+            is_new = await joining.create(leases)
+            member = joining.member
             try:
-                answer = None if member is None else await self._claims.at_once(leases, member, cell)
-                if member is not None and answer is not None:
-                    self._members[member.id] = joining.made
-                    return member, answer
-                member = await self._complete(leases, joining, session)
-                return member, await self._claims.claim(leases, member, cell)
+                answer: Claimed | Waiting | None = None
+                if is_new:
+                    answer = await self._claims.at_once(leases, member, cell)
+                if answer is None:
+                    await self._check_joined(leases, joining, session)
+                    answer = await self._claims.by_lists(leases, member, cell)
             except (NotAllowed, Unsupported):
                 await leases.delete(joining.made)  # nobody else knows of it; what it may hold is free by that
                 raise
+            self._members[member.id] = joining.made
+            return member, answer
 
         return await self._calls.finish(act, one_at_a_time=joining.name)
 
-    async def _complete(self, leases: Leases, joining: Joining, session: Session) -> Member:
+    async def _check_joined(self, leases: Leases, joining: Joining, session: Session) -> None:
         reference = Reference.from_bytes(session.ref)
         try:
             await self._live_session(leases, reference.name, reference.uid)
         except SessionGone:
             await leases.delete(joining.made)
             raise
-        member = await joining.complete(leases)
-        self._members[member.id] = joining.made
-        return member
 
     async def claim(self, member: Member, cell: str | None = None) -> Claimed | Waiting:
         session_of_member_or_gone(member)

@@ -28,8 +28,8 @@ class Joining:
         self._value = value
         self._created_at = 0
 
-    async def create(self, leases: Leases) -> Member | None:
-        """The new member. None: it was there, so `complete` has to tell which it is."""
+    async def create(self, leases: Leases) -> bool:
+        """False: it was there."""
         reference = self._reference
         try:
             self.made = await leases.create(
@@ -40,16 +40,15 @@ class Joining:
             if is_ending(self.made) or session_uid_of(self.made) != reference.uid:
                 await ending.finish_member(leases, await ending.mark(leases, self.made))
                 raise Conflict from None
-            return None
+            return False
         self._created_at = version_of(self.made)
-        return self._member(self._created_at)
+        return True
 
-    async def complete(self, leases: Leases) -> Member:
-        """Once its session is known to live."""
+    async def write_down(self, leases: Leases) -> None:
         if not has_joined(self.made):
-            revision = self._created_at or version_of(self.made)
-            self.made = await leases.update(written_down(self.made, revision))
-        return self._member(joined_of(self.made))
+            self.made = await leases.update(written_down(self.made, self.member.revision))
 
-    def _member(self, revision: int) -> Member:
-        return Member(self._group, self.name, revision)
+    @property
+    def member(self) -> Member:
+        written = has_joined(self.made) or not self._created_at
+        return Member(self._group, self.name, joined_of(self.made) if written else self._created_at)
