@@ -99,7 +99,7 @@ class Claims:
         if holder_of(election) == me.identity:
             return await self._won(leases, member, election, token_of(election), cell)
         holder = spec(election, "holderIdentity") or ""
-        if holder and not self._may_take(election, snapshot):
+        if holder and not self._may_take(election, snapshot, me):
             ours = bool(holder_of(election))
             retry_after = BEHIND_OURS_RETRY_S if ours else self._retry_after(election)
             return Waiting(holder, Turn(snapshot.revision, (name_of(election), me.name)), retry_after)
@@ -132,11 +132,12 @@ class Claims:
         beside = None if cell is None else await self._cells.beside(leases, election, cell)
         return Claimed(member, token, beside)
 
-    def _may_take(self, election: Lease, snapshot: Snapshot) -> bool:
-        """Whether a holder is over: one of ours that is no member any more, or a foreign one after its own duration."""
+    def _may_take(self, election: Lease, snapshot: Snapshot, me: Seated) -> bool:
+        """Whether a holder, who is not `me`, is over: one of ours that is no member any more, or a foreign one after its own
+        duration."""
         holder = holder_of(election)
         if holder:
-            return not any(member.may_be(holder) for member in snapshot.members)
+            return not any(member.may_be(holder) for member in snapshot.members if member is not me)
         return self._observed.left_ns(election) <= 0
 
     def _retry_after(self, lease: Lease) -> float:
