@@ -107,6 +107,21 @@ async def test_a_view_that_is_behind_elects_nobody(lab: KubernetesLab) -> None:
     assert (await waits(engine, member)).behind == "go-1"
 
 
+async def test_where_no_event_comes_the_group_is_read(
+    lab: KubernetesLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(informer, "EVENT_WITHIN_S", 0.01)
+    engine = await lab.engine()
+    session = await opened(engine)
+    assert engine._informer._task is not None
+    engine._informer._task.cancel()
+    asked(lab)
+    member, _ = await stood(engine, session)
+    assert "list" in asked(lab)
+    await engine.leave(member)
+    assert not (await engine.roster("e")).members
+
+
 async def test_a_silent_session_does_not_lead_at_once(lab: KubernetesLab) -> None:
     """P1: a view is no more than a list: who was silent for its TTL is over."""
     engine = await lab.engine()

@@ -261,7 +261,8 @@ def _member(group: str, revision: int) -> Member:
 
 
 def _beside(cell: str | None) -> tuple[str, ...]:
-    return () if check_beside(cell) is None else (str(cell),)
+    check_beside(cell)
+    return () if cell is None else (cell,)
 
 
 def _stands(member: Member, head: Head, answer: list[Any]) -> Claimed | Waiting:
@@ -272,9 +273,8 @@ def _stands(member: Member, head: Head, answer: list[Any]) -> Claimed | Waiting:
             )
         case [b"waiting", behind, changes, left_ms]:
             return Waiting(_member(member.group, int(behind)).id, int(changes), left_ms / 1000 + EXPIRED_S)
-        case [said, *_]:
-            _refuse(said, member)
-    raise EngineError("an answer that no script gives: nothing")
+        case _:
+            _refuse(answer[0], member)
 
 
 def _cell(version: bytes, value: bytes | None) -> Cell:
