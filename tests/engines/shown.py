@@ -68,7 +68,7 @@ EVERY: Final = (
     ),
     Shown(
         "kubernetes", "the fake of `incumbent.testing` over real HTTP, **not a real API server**",
-        "test_conformance_kubernetes.py", ("test_kubernetes_processes.py", "test_kubernetes_trouble.py"),
+        "test_conformance_kubernetes.py", ("test_kubernetes_processes.py", "test_kubernetes_trouble.py", "test_kubernetes_turns.py"),
     ),
 )  # fmt: skip
 

@@ -196,9 +196,24 @@ async def test_a_missing_right_is_said(lab: KubernetesLab) -> None:
 # --- claims under way -----------------------------------------------------------------------------------------------------
 
 
+BY = pytest.mark.parametrize("by", ["a view", "lists"])
+"""What the claim looks at: there is a view where the election's Lease is there."""
+
+
+async def elected_before(lab: KubernetesLab, by: str) -> None:
+    if by == "a view":
+        engine = await lab.engine()
+        session, _ = await leading(engine)
+        await engine.end_session(session.ref)
+
+
+@BY
 @pytest.mark.slow
-async def test_a_claim_under_way_while_its_session_ends_is_never_answered(lab: KubernetesLab) -> None:
+async def test_a_claim_under_way_while_its_session_ends_is_never_answered(
+    lab: KubernetesLab, by: str
+) -> None:
     """P1, P48: the update that takes the election is done after the session's end: it is undone, and no claim."""
+    await elected_before(lab, by)
     engine, other = await lab.engine(), await lab.engine()
     session, member = await joined(engine)
     lab.fake.faults.append(Fault(Harm.DELAY, "update", "e", seconds=0.3))
@@ -211,11 +226,13 @@ async def test_a_claim_under_way_while_its_session_ends_is_never_answered(lab: K
     await claimed(other, heir)
 
 
+@BY
 @pytest.mark.slow
 async def test_a_claim_under_way_while_the_incarnation_is_raised_is_never_answered(
-    lab: KubernetesLab,
+    lab: KubernetesLab, by: str
 ) -> None:
     """P31."""
+    await elected_before(lab, by)
     engine = await lab.engine()
     _, member = await joined(engine)
     lab.fake.faults.append(Fault(Harm.DELAY, "update", "e", seconds=0.3))

@@ -85,12 +85,16 @@ async def test_a_lost_answer_is_unknown_and_asking_again_settles_it(
         session, claimed = await lead(other, "warm")
         await other.renew(session)
         await other.update(claimed.member, b"")
+        await other.stand(session, "warm", "r", b"")
         await other.remove("warm", claimed.member.id, claimed.member.revision)
         await other.end_session(session.ref)
     monkeypatch.setattr(Link, "ask", ask)
     session = await twice(lambda: engine.open_session(60.0, request))
     member = await twice(lambda: engine.join(session, "g", "r", b"one"))
     assert isinstance(member, Member)
+    stood, answer = await twice(lambda: engine.stand(session, "h", "r", b"one", "c"))
+    assert isinstance(answer, Claimed)
+    assert [entry.id for entry in (await engine.roster("h")).members] == [stood.id]
     (entry,) = (await engine.roster("g")).members
     assert (entry.id, entry.value) == (member.id, b"one")
     await twice(lambda: engine.renew(session))
@@ -187,6 +191,9 @@ async def test_data_that_went_back_is_refused_until_the_incarnation_is_raised(
                 await until_reached(lambda: engine.renew(session))
             with pytest.raises(IncarnationChanged):
                 await engine.claim(claimed.member)
+            fresh = await engine.open_session(60.0, secrets.token_hex(16))
+            with pytest.raises(IncarnationChanged):
+                await engine.stand(fresh, "second", "r", b"")
             async with opened(url) as newcomer:
                 _, new = await lead(newcomer)
                 assert new.token > claimed.token
@@ -226,6 +233,15 @@ async def test_tokens_rise_over_steps_of_the_servers_clock(tmp_path: Path) -> No
                 await engine.leave(again.member)
             assert tokens == sorted(set(tokens))
             assert tokens[-1] > 1 << 53
+
+
+async def test_who_stands_alone_among_the_dead_is_first(engine: RedisEngine) -> None:
+    """Nobody has swept them yet."""
+    await lead(engine, ttl=0.1)
+    heir = await engine.open_session(60.0, secrets.token_hex(16))
+    await asyncio.sleep(0.2)
+    _, answer = await engine.stand(heir, "g", "r", b"")
+    assert isinstance(answer, Claimed)
 
 
 async def test_extending_sets_and_never_adds(server: Redis, engine: RedisEngine) -> None:
@@ -324,6 +340,17 @@ async def test_passwords_open_the_door_and_are_not_shown(tmp_path: Path) -> None
         with pytest.raises(NotAllowed) as refused:
             await connect(f"redis://app:wr0ng@{host}:{port}/3")
         assert "wr0ng" not in str(refused.value)
+
+
+async def test_a_stand_that_is_refused_leaves_no_member(server: Redis, engine: RedisEngine) -> None:
+    """P2: this user may join, and may not ask when the one in front would end."""
+    await lead(engine)
+    server.ask("ACL", "SETUSER", "half", "on", ">half", "~*", "&*", "+@all", "-pttl")
+    async with opened(engine._settings.url.replace("redis://", "redis://half:half@")) as half:
+        session = await half.open_session(60.0, secrets.token_hex(16))
+        with pytest.raises(NotAllowed):
+            await half.stand(session, "g", "r", b"")
+        assert len((await half.roster("g")).members) == 1
 
 
 async def test_another_format_is_refused(server: Redis, url: str) -> None:

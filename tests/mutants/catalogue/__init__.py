@@ -17,6 +17,7 @@ from tests.mutants.catalogue.logs import LOGS
 from tests.mutants.catalogue.memberships import MEMBERSHIPS
 from tests.mutants.catalogue.reads import READS
 from tests.mutants.catalogue.recipes import RECIPES
+from tests.mutants.catalogue.redis import REDIS
 from tests.mutants.catalogue.requests import REQUESTS
 from tests.mutants.catalogue.resumes import RESUMES
 from tests.mutants.catalogue.snapshots import SNAPSHOTS
@@ -42,5 +43,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *GATES,
     *ETCD,
     *KUBERNETES,
+    *REDIS,
     *FENCES,
 )

@@ -8,13 +8,17 @@ from tests.mutants.mutant import Mutant, suite
 
 PLACE: Final = "engines/kubernetes/"
 ENGINE: Final = suite("tests/engines/test_kubernetes_engine.py")
+TURNS: Final = suite("tests/engines/test_kubernetes_turns.py")
+CLAIMS: Final = PLACE + "claims.py"
 TROUBLE: Final = suite("tests/engines/test_kubernetes_trouble.py")
 
 KUBERNETES: Final[tuple[Mutant, ...]] = (
     Mutant(
         "who took the Lease does not look again",
-        PLACE + "engine.py",
-        "        return await self._look_again(leases, member, token)",
+        CLAIMS,
+        "        await leases.update(_taken(election, me, token, member.group))\n"
+        "        return await self._look_again(leases, member, token, cell)",
+        "        await leases.update(_taken(election, me, token, member.group))\n"
         "        return Claimed(member, token)",
         (TROUBLE,),
         promises=("P1", "P48"),
@@ -62,7 +66,7 @@ KUBERNETES: Final[tuple[Mutant, ...]] = (
     ),
     Mutant(
         "a token need not rise",
-        PLACE + "engine.py",
+        CLAIMS,
         "    if token <= token_of(election):",
         "    if False:",
         (ENGINE,),
@@ -70,7 +74,7 @@ KUBERNETES: Final[tuple[Mutant, ...]] = (
     ),
     Mutant(
         "a raised incarnation ends no term on Kubernetes",
-        PLACE + "engine.py",
+        CLAIMS,
         "    if snapshot.raised_at > member.revision:",
         "    if False:",
         (ENGINE,),
@@ -115,5 +119,69 @@ KUBERNETES: Final[tuple[Mutant, ...]] = (
         "    return group.lower()",
         (ENGINE,),
         promises=("P5",),
+    ),
+    Mutant(
+        "who took the Lease at once does not look again",
+        CLAIMS,
+        "        after = await self.groups.seen(member.group, version_of(taken))\n",
+        "        return Claimed(member, token)\n",
+        (TROUBLE,),
+        promises=("P1", "P48"),
+    ),
+    Mutant(
+        "an incarnation that was raised while the Lease was taken at once is not seen",
+        CLAIMS,
+        " and after.raised_at <= member.revision",
+        "",
+        (TROUBLE,),
+        promises=("P31",),
+    ),
+    Mutant(
+        "who is not the first takes a free Lease at once",
+        CLAIMS,
+        " or before.members[0] is not me",
+        "",
+        (TURNS,),
+        promises=("P7",),
+    ),
+    Mutant(
+        "a view in which a session was silent is believed",
+        PLACE + "group_reader.py",
+        "        if here < self._known or self._over(snapshot) or ",
+        "        if here < self._known or ",
+        (TURNS,),
+        promises=("P1",),
+    ),
+    Mutant(
+        "a view that is older than what was read is believed",
+        PLACE + "group_reader.py",
+        "        if here < self._known or self._over",
+        "        if self._over",
+        (TURNS,),
+        promises=("P31",),
+    ),
+    Mutant(
+        "who let go to leave is not known to have left",
+        PLACE + "ending.py",
+        "            await leases.update(released(found, left))",
+        "            await leases.update(released(found))",
+        (TURNS,),
+        promises=("P12",),
+    ),
+    Mutant(
+        "a label makes a holder whose revision is not written down look gone",
+        PLACE + "snapshot.py",
+        "        return self.identity == holder or ",
+        "        return self.identity == holder or False and ",
+        (TURNS,),
+        promises=("P49",),
+    ),
+    Mutant(
+        "whom the API server refuses after the join stays a member",
+        PLACE + "engine.py",
+        "                await leases.delete(joining.made)  # nobody else knows of it; what it may hold is free by that\n",
+        "",
+        (TURNS,),
+        promises=("P2",),
     ),
 )

@@ -56,7 +56,10 @@ class CellStore:
         self._large_steps = 0
 
     async def read(self, leases: Leases, group: str, name: str) -> Cell:
-        election = await leases.find(election_name(group))
+        return await self.beside(leases, await leases.find(election_name(group)), name)
+
+    async def beside(self, leases: Leases, election: Lease | None, name: str) -> Cell:
+        """As that election's table tells of it."""
         slot = cells.read_table(election).get(cells.key_of(name), cells.ABSENT)
         # A piece that is gone was replaced meanwhile: NotThere has the whole read done again.
         return cells.cell_of(slot, await asyncio.gather(*(leases.get(piece) for piece in slot.pieces)))

@@ -8,6 +8,8 @@
 A guarded write compares the election's holder, so none passes after 2; a roster shows it until 3: no write under a term comes
 after a roster that does not show its member. Whoever meets one that is marked does the rest, so a death half-way hurts nobody.
 An acquisition that was under way over all of this is never answered as a claim: claim looks again after it.
+
+Who holds an election and leaves needs no mark: 2 says who leaves by it (`LEFT`), in the one Lease that a claim of it would have to change.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from incumbent.engines.kubernetes.leases import (
     released,
     uid_of,
 )
+from incumbent.errors import OutcomeUnknown
 
 
 async def mark(leases: Leases, lease: Lease) -> Lease:
@@ -91,15 +94,42 @@ async def finish_member(leases: Leases, member: Lease) -> None:
     await leases.delete(member)
 
 
-async def release(leases: Leases, election: Lease, is_his: Callable[[str], bool]) -> None:
-    """Let go of an election, if it is his."""
+class Leaving:
+    """One removal of a member, over all its attempts."""
+
+    def __init__(self, name: str, revision: int) -> None:
+        self._name = name
+        self._revision = revision
+        self._marked = False  # by this removal, as far as it knows
+
+    async def act(self, leases: Leases) -> bool:
+        """Gone after a lost answer counts as removed by it."""
+        lease = await leases.find(self._name)
+        if lease is None or joined_of(lease) != self._revision:
+            return self._marked
+        was_ending = is_ending(lease)
+        try:
+            lease = await mark(leases, lease)
+        except OutcomeUnknown:
+            self._marked = True
+            raise
+        except NotThere:
+            return self._marked
+        self._marked = self._marked or not was_ending
+        await finish_member(leases, lease)
+        return self._marked
+
+
+async def release(leases: Leases, election: Lease, is_his: Callable[[str], bool], *, left: str = "") -> bool:
+    """Let go of an election, if it is his: True. `left`: the member that has left by it."""
     found: Lease | None = election
     while found is not None and is_his(holder_of(found)):
         try:
-            await leases.update(released(found))
+            await leases.update(released(found, left))
         except Conflict:
             found = await leases.find(name_of(found))
         except NotThere:
-            return
+            return False
         else:
-            return
+            return True
+    return False

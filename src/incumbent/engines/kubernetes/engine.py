@@ -1,10 +1,5 @@
-"""The engine on Kubernetes Leases. What a Lease looks like is in `leases`, how things end in `ending`, cells in `cells`.
-
-A member claims when it is the first of ours and the election's Lease is free: its holder is nobody, or one of ours that is over,
-or a foreign candidate that was silent for its own duration. It takes it by an update that compares the version, and then looks
-again: only if it is still there, of the same incarnation, and the holder, was it first at one moment. So a claim that was under
-way while its member ended is never answered.
-"""
+"""The engine on Kubernetes Leases. What a Lease looks like is in `leases`, who is first in `claims`, how things end in `ending`,
+cells in `cells`."""
 
 from __future__ import annotations
 
@@ -12,7 +7,6 @@ import asyncio
 import math
 import secrets
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from incumbent.engines.api import (
@@ -40,30 +34,30 @@ from incumbent.engines.kubernetes import ending
 from incumbent.engines.kubernetes.access import Place, open_access
 from incumbent.engines.kubernetes.calls import Calls
 from incumbent.engines.kubernetes.cell_store import CellStore, Step, Undecidable
+from incumbent.engines.kubernetes.claims import Claims, member_gone
 from incumbent.engines.kubernetes.client import Conflict, Exists, Leases, NotThere, Server
+from incumbent.engines.kubernetes.ending import Leaving
 from incumbent.engines.kubernetes.group_reader import GroupReader
 from incumbent.engines.kubernetes.guarantees import GUARANTEES
 from incumbent.engines.kubernetes.informer import Informer
+from incumbent.engines.kubernetes.joining import Joining
 from incumbent.engines.kubernetes.leases import (
     JOINED,
     NS,
+    OF,
     VALUE,
     Lease,
-    acquired,
     changed,
     duration_ns,
     election_name,
     encode_value,
-    has_joined,
     hashed,
     holder_of,
     identity,
     is_ending,
     joined_of,
-    member_name,
+    labels,
     name_of,
-    new_election,
-    new_member,
     new_session,
     renewed,
     session_name,
@@ -77,33 +71,21 @@ from incumbent.engines.kubernetes.leases import (
 )
 from incumbent.engines.kubernetes.observed import Observed
 from incumbent.engines.kubernetes.reference import Reference
-from incumbent.engines.kubernetes.snapshot import Seated, Snapshot
-from incumbent.engines.trips import join_and_claim, with_cell
+from incumbent.engines.kubernetes.snapshot import Snapshot
+from incumbent.engines.kubernetes.turn import Turn
 from incumbent.errors import (
-    IncarnationChanged,
     InvalidInput,
-    MemberGone,
+    NotAllowed,
     NotFirst,
     OutcomeUnknown,
     SessionGone,
     Unsupported,
 )
-from incumbent.ids import TOKEN_NATIVE_MAX, make_token
 from incumbent.ports import Clock
 from incumbent.runtime.clock import BoottimeClock
 
 CALL_TIMEOUT_S: Final = 5.0
 """How long one call may take, with all its attempts."""
-BEHIND_OURS_RETRY_S: Final = 1.0
-RETRY_AFTER_S_MIN: Final = 0.001
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """Watching from here wakes for these Leases: the one waited for, and the own one."""
-
-    revision: int
-    keys: tuple[str, ...]
 
 
 class KubernetesEngine:
@@ -122,10 +104,10 @@ class KubernetesEngine:
         self._calls = Calls(server, call_timeout_s)
         self._observed = Observed(clock or BoottimeClock())
         self._informer = Informer(server, self._observed)
-        self._groups = GroupReader(self._observed)
         self._cells = CellStore()
+        self._claims = Claims(GroupReader(self._observed, self._informer), self._cells, self._observed)
         self._sessions: dict[str, Lease] = {}  # as this engine wrote them last
-        self._held: dict[str, dict[str, Lease]] = {}  # by session: the elections that it holds, by name
+        self._members: dict[str, Lease] = {}  # that it made, as it made them
 
     @classmethod
     async def open(cls, place: Place, *, call_timeout_s: float = CALL_TIMEOUT_S) -> KubernetesEngine:
@@ -171,7 +153,7 @@ class KubernetesEngine:
         reference = Reference.from_bytes(session.ref)
 
         async def act(leases: Leases) -> None:
-            held = self._held.get(reference.name, {})
+            held = self._claims.held.get(reference.name, {})
             await asyncio.gather(
                 self._renew_session(leases, reference),
                 *(self._renew_election(leases, reference.name, lease) for lease in tuple(held.values())),
@@ -198,7 +180,7 @@ class KubernetesEngine:
         """One that was lost is not renewed; the next claim finds that out, and this session goes on."""
         lease: Lease | None = known
         holder = holder_of(known)
-        held = self._held.get(session, {})
+        held = self._claims.held.get(session, {})
         while lease is not None and holder_of(lease) == holder:
             try:
                 held[name_of(lease)] = await leases.update(renewed(lease))
@@ -242,100 +224,55 @@ class KubernetesEngine:
     # --- members --------------------------------------------------------------------------------------------------
 
     async def join(self, session: Session, group: str, request_id: str, value: bytes) -> Member:
-        """The session and the group name the member, so the request needs no name of its own."""
-        reference = Reference.from_bytes(session.ref)
-        check_name("group", group)
-        check_request_id(request_id)
-        check_member_value(value)
-        created_at = 0
+        joining = _joining(session, group, request_id, value)
 
         async def act(leases: Leases) -> Member:
-            nonlocal created_at
-            try:
-                lease = await leases.create(new_member(group, reference.name, reference.uid, value))
-                created_at = version_of(lease)
-            except Exists:
-                lease = await leases.get(member_name(group, reference.name))
-                if is_ending(lease) or session_uid_of(lease) != reference.uid:
-                    await ending.finish_member(leases, await ending.mark(leases, lease))
-                    raise Conflict from None
-            try:
-                await self._live_session(leases, reference.name, reference.uid)
-            except SessionGone:
-                await leases.delete(lease)
-                raise
-            if not has_joined(lease):
-                # From here on its place does not hang on the version, which anybody's label or annotation changes.
-                lease = await leases.update(
-                    changed(lease, annotations={JOINED: str(created_at or version_of(lease))})
-                )
-            return Member(group, name_of(lease), joined_of(lease))
+            await joining.create(leases)
+            await self._check_joined(leases, joining, session)
+            await joining.write_down(leases)
+            self._members[joining.name] = joining.made
+            return joining.member
 
-        return await self._calls.finish(act, one_at_a_time=member_name(group, reference.name))
-
-    async def claim(self, member: Member, cell: str | None = None) -> Claimed | Waiting:
-        session_of_member_or_gone(member)
-        check_beside(cell)
-        answer = await self._calls.finish(lambda leases: self._claim(leases, member))
-        return await with_cell(self, answer, cell)
+        return await self._calls.finish(act, one_at_a_time=joining.name)
 
     async def stand(
         self, session: Session, group: str, request_id: str, value: bytes, cell: str | None = None
     ) -> tuple[Member, Claimed | Waiting]:
+        """Two writes where nobody else is there: the member's Lease, and the election's. When the first one's event has come by,
+        the informer has seen its session and whoever joined before."""
+        joining = _joining(session, group, request_id, value)
         check_beside(cell)
-        return await join_and_claim(self, session, group, request_id, value, cell)
 
-    async def _claim(self, leases: Leases, member: Member) -> Claimed | Waiting:
-        snapshot = await self._groups.settled(leases, member.group)
-        me = _still_there(snapshot, member)
-        ahead = snapshot.members[snapshot.members.index(me) - 1] if snapshot.members[0] is not me else None
-        if ahead is not None:
-            keys = (ahead.name, name_of(ahead.session), me.name, name_of(me.session))
-            return Waiting(ahead.name, Turn(snapshot.revision, keys), self._retry_after(ahead.session))
-        election = snapshot.election or await leases.find(election_name(member.group))
-        if election is None:
-            election = await leases.create(new_election(member.group))
-        if holder_of(election) == me.identity:
-            self._hold(me, election)
-            return Claimed(member, token_of(election))
-        holder = spec(election, "holderIdentity") or ""
-        if holder and not self._may_take(election, snapshot):
-            ours = bool(holder_of(election))
-            retry_after = BEHIND_OURS_RETRY_S if ours else self._retry_after(election)
-            return Waiting(holder, Turn(snapshot.revision, (name_of(election), me.name)), retry_after)
-        token = _next_token(election, snapshot.incarnation)
-        taken = acquired(
-            election, member.group, name_of(me.session), me.identity, token, duration_ns(me.session)
-        )
-        await leases.update(taken)
-        return await self._look_again(leases, member, token)
+        async def act(leases: Leases) -> tuple[Member, Claimed | Waiting]:
+            is_new = await joining.create(leases)
+            member = joining.member
+            try:
+                answer: Claimed | Waiting | None = None
+                if is_new:
+                    answer = await self._claims.at_once(leases, member, cell)
+                if answer is None:
+                    await self._check_joined(leases, joining, session)
+                    answer = await self._claims.by_lists(leases, member, cell)
+            except (NotAllowed, Unsupported):
+                await leases.delete(joining.made)  # nobody else knows of it; what it may hold is free by that
+                raise
+            self._members[member.id] = joining.made
+            return member, answer
 
-    async def _look_again(self, leases: Leases, member: Member, token: int) -> Claimed | Waiting:
-        """After the update: it counts only if the member is there still, and of this incarnation."""
+        return await self._calls.finish(act, one_at_a_time=joining.name)
+
+    async def _check_joined(self, leases: Leases, joining: Joining, session: Session) -> None:
+        reference = Reference.from_bytes(session.ref)
         try:
-            snapshot = await self._groups.settled(leases, member.group)
-            me = _still_there(snapshot, member)
-        except (MemberGone, IncarnationChanged):
-            lost = await leases.find(election_name(member.group))
-            if lost is not None:
-                mine = identity(member.id, member.revision)
-                await ending.release(leases, lost, lambda holder: holder == mine)
+            await self._live_session(leases, reference.name, reference.uid)
+        except SessionGone:
+            await leases.delete(joining.made)
             raise
-        election = snapshot.election
-        if election is None or holder_of(election) != me.identity or token_of(election) != token:
-            raise Conflict
-        self._hold(me, election)
-        return Claimed(member, token)
 
-    def _may_take(self, election: Lease, snapshot: Snapshot) -> bool:
-        """Whether a holder is over: one of ours that is no member any more, or a foreign one after its own duration."""
-        holder = holder_of(election)
-        if holder:
-            return all(member.identity != holder for member in snapshot.members)
-        return self._observed.left_ns(election) <= 0
-
-    def _retry_after(self, lease: Lease) -> float:
-        return max(self._observed.left_ns(lease) / NS, RETRY_AFTER_S_MIN)
+    async def claim(self, member: Member, cell: str | None = None) -> Claimed | Waiting:
+        session_of_member_or_gone(member)
+        check_beside(cell)
+        return await self._calls.finish(lambda leases: self._claims.claim(leases, member, cell))
 
     async def update(self, member: Member, value: bytes) -> None:
         session = session_of_member_or_gone(member)
@@ -344,18 +281,43 @@ class KubernetesEngine:
         async def act(leases: Leases) -> None:
             lease = await leases.find(member.id)
             if lease is None or joined_of(lease) != member.revision or is_ending(lease):
-                raise _member_gone(member)
+                raise member_gone(member)
             try:
                 await self._live_session(leases, session, session_uid_of(lease))
                 marks = {VALUE: encode_value(value), JOINED: str(member.revision)}
                 await leases.update(changed(lease, annotations=marks))
             except (SessionGone, NotThere):
-                raise _member_gone(member) from None
+                raise member_gone(member) from None
 
         await self._calls.finish(act, one_at_a_time=member.id)
 
     async def leave(self, member: Member) -> None:
-        await self.remove(member.group, member.id, member.revision)
+        """Two writes where this engine made the member and it holds the election: the election's Lease says who has left by letting
+        go of it, and the member's is deleted."""
+        session = session_of_member(member.group, member.id)
+        if session is None:
+            return
+
+        async def act(leases: Leases) -> bool:
+            return await self._leave_at_once(leases, member, session) or await leaving.act(leases)
+
+        leaving = Leaving(member.id, member.revision)
+        await self._calls.finish(act, one_at_a_time=member.id)
+        self._has_left(member.group, member.id, session)
+
+    async def _leave_at_once(self, leases: Leases, member: Member, session: str) -> bool:
+        made, name = self._members.get(member.id), election_name(member.group)
+        known = (self._claims.held.get(session, {}).get(name), self._informer.lease(name))
+        mine = identity(member.id, member.revision)
+        held = [lease for lease in known if lease is not None and holder_of(lease) == mine]
+        if made is None or joined_of(made) != member.revision or not held:
+            return False
+        if not await ending.release(
+            leases, max(held, key=version_of), lambda holder: holder == mine, left=mine
+        ):
+            return False
+        await leases.delete(made)
+        return True
 
     async def remove(self, group: str, id: str, revision: int) -> bool:  # noqa: A002  - the member's id
         """As `end_session`: gone after a lost answer counts as removed by it. A foreign candidate cannot be removed: False."""
@@ -363,34 +325,19 @@ class KubernetesEngine:
         session = session_of_member(group, id)
         if session is None:
             return False
-        marked = False
-
-        async def act(leases: Leases) -> bool:
-            nonlocal marked
-            lease = await leases.find(id)
-            if lease is None or joined_of(lease) != revision:
-                return marked
-            was_ending = is_ending(lease)
-            try:
-                lease = await ending.mark(leases, lease)
-            except OutcomeUnknown:
-                marked = True
-                raise
-            except NotThere:
-                return marked
-            marked = marked or not was_ending
-            await ending.finish_member(leases, lease)
-            return marked
-
-        removed = await self._calls.finish(act, one_at_a_time=id)
-        self._held.get(session, {}).pop(election_name(group), None)
+        removed = await self._calls.finish(Leaving(id, revision).act, one_at_a_time=id)
+        self._has_left(group, id, session)
         return removed
+
+    def _has_left(self, group: str, id: str, session: str) -> None:  # noqa: A002
+        self._members.pop(id, None)
+        self._claims.held.get(session, {}).pop(election_name(group), None)
 
     async def roster(self, group: str) -> Roster:
         check_name("group", group)
 
         async def act(leases: Leases) -> Roster:
-            snapshot = await self._groups.settled(leases, group)
+            snapshot = await self._claims.groups.settled(leases, group)
             election = snapshot.election or await leases.find(election_name(group))
             return self._as_roster(snapshot, election)
 
@@ -479,41 +426,23 @@ class KubernetesEngine:
 
     def _forget(self, session: str) -> None:
         self._sessions.pop(session, None)
-        self._held.pop(session, None)
-
-    def _hold(self, me: Seated, election: Lease) -> None:
-        self._held.setdefault(name_of(me.session), {})[name_of(election)] = election
+        self._claims.held.pop(session, None)
+        self._members = {
+            name: made for name, made in self._members.items() if labels(made).get(OF) != session
+        }
 
 
 def session_of_member_or_gone(member: Member) -> str:
     session = session_of_member(member.group, member.id)
     if session is None:
-        raise _member_gone(member)
+        raise member_gone(member)
     return session
 
 
-def _still_there(snapshot: Snapshot, member: Member) -> Seated:
-    """Raises MemberGone, IncarnationChanged."""
-    me = snapshot.find(member)
-    if me is None:
-        raise _member_gone(member)
-    if snapshot.raised_at > member.revision:
-        raise IncarnationChanged("the incarnation was raised since this member joined")
-    return me
-
-
-def _next_token(election: Lease, incarnation: int) -> int:
-    """From the version that is about to be replaced. Raises IncarnationChanged when it would not rise: a restored etcd."""
-    version = version_of(election)
-    if not 0 < version <= TOKEN_NATIVE_MAX:
-        raise Unsupported(f"the resourceVersion {version} does not fit a token's 56 bits")
-    token = make_token(incarnation, version)
-    if token <= token_of(election):
-        raise IncarnationChanged(
-            f"the token {token} would come after {token_of(election)}: the cluster was restored; run `incumbent engine bump`"
-        )
-    return token
-
-
-def _member_gone(member: Member) -> MemberGone:
-    return MemberGone(f"member {member.id[:120]} has left, was removed, or its session ended")
+def _joining(session: Session, group: str, request_id: str, value: bytes) -> Joining:
+    """The session and the group name the member, so the request needs no name of its own."""
+    reference = Reference.from_bytes(session.ref)
+    check_name("group", group)
+    check_request_id(request_id)
+    check_member_value(value)
+    return Joining(group, reference, value)

@@ -1,6 +1,7 @@
 """One watch on the namespace's Leases for everything in this process: it wakes who watches, and it sees renewals as they come.
 
-Wake-ups only: nothing is decided by what it saw but *when* a Lease changed, and that only makes us wait longer.
+What it saw is a list at the revision it has reached: an API server sends the events of a watch in the order of their revisions, and
+leaves none out. So once a write's own event has come by, what was seen is the namespace at that write or later, without a question.
 """
 
 from __future__ import annotations
@@ -11,15 +12,18 @@ from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from incumbent.engines.kubernetes.client import Gone, Server
+from incumbent.engines.kubernetes.client import Gone, Listed, Server
 from incumbent.engines.kubernetes.leases import (
     CELLS,
     EVERYTHING_BUT_BLOBS,
     IN,
+    INCARNATION,
+    JOINED,
     KIND,
     OF,
     Lease,
     as_revision,
+    hashed,
     labels,
     name_of,
     notes,
@@ -33,6 +37,8 @@ WATCH_S: Final = 10
 """After so long the server ends the stream, and it is asked for anew: a connection that went dead is noticed by then (P38)."""
 SLACK_S: Final = 5.0
 LIST_TIMEOUT_S: Final = 5.0
+EVENT_WITHIN_S: Final = 0.05
+"""After so long a group is read rather than waited for."""
 PAUSE_S_MIN: Final = 0.05
 PAUSE_S_MAX: Final = 2.0
 REMEMBERED_MAX: Final = 50_000
@@ -46,6 +52,7 @@ class _Known:
     digest: object
     keys: tuple[str, ...]  # whom a change of it wakes
     session: str  # of a member: its session's name
+    lease: Lease
 
 
 class Informer:
@@ -55,6 +62,7 @@ class Informer:
         self._server = server
         self._observed = observed
         self._known: dict[str, _Known] = {}
+        self._groups: dict[str, set[str]] = {}  # by hash: the names of its members and its election
         self._changed: dict[str, int] = {}
         self._floor = 0  # everything may have changed up to here
         self._position = 0
@@ -81,7 +89,7 @@ class Informer:
         """Wakes for changes of what has these keys after that revision. Raises WatchLost."""
         wanted, seen, lost = tuple(keys), after, self._lost
         while True:
-            if self._closed or not self._connected or self._lost != lost:
+            if not self._follows or self._lost != lost:
                 raise WatchLost("the watch on the API server was lost, or this client is closed")
             pulse = self._pulse  # taken before looking
             changed_at = max(self._floor, *(self._changed.get(key, 0) for key in wanted))
@@ -90,6 +98,31 @@ class Informer:
                 yield
             else:
                 await pulse.wait()
+
+    async def reaches(self, revision: int) -> bool:
+        """Whether all changes up to that revision have come by. Waits for them a little: a write's own event comes when its answer does."""
+        try:
+            async with asyncio.timeout(EVENT_WITHIN_S):
+                while self._follows and self._position < revision:
+                    await self._pulse.wait()
+        except TimeoutError:
+            return False
+        return self._follows
+
+    def shown(self, group: str) -> Listed:
+        """A group as the stream has shown it: its members, its election, their sessions, and the incarnation, at one revision."""
+        own = [self._known[name] for name in self._groups.get(hashed(group), ())]
+        names = {INCARNATION, *(known.session for known in own)}
+        others = [self._known[name] for name in names if name in self._known]
+        return Listed(self._position, tuple(known.lease for known in (*own, *others)))
+
+    def lease(self, name: str) -> Lease | None:
+        known = self._known.get(name)
+        return None if known is None else known.lease
+
+    @property
+    def _follows(self) -> bool:
+        return self._connected and not self._closed
 
     # --- following ------------------------------------------------------------------------------------------------
 
@@ -124,6 +157,7 @@ class Informer:
         leases = self._server.until(asyncio.get_running_loop().time() + LIST_TIMEOUT_S)
         listed = await leases.list(EVERYTHING_BUT_BLOBS)
         self._known.clear()
+        self._groups.clear()
         self._changed.clear()
         for lease in listed.leases:
             self._learn(lease)
@@ -154,19 +188,32 @@ class Informer:
         mine = labels(lease)
         group = (mine[IN],) if mine.get(KIND) in ("member", "election") and IN in mine else ()
         session = mine.get(OF, "") if mine.get(KIND) == "member" else ""
-        known = _Known(_digest(lease), (name_of(lease), *group), session)
-        self._known[name_of(lease)] = known
+        name = name_of(lease)
+        known = _Known(_digest(lease), (name, *group), session, lease)
+        self._drop(name)
+        self._known[name] = known
+        for key in group:
+            self._groups.setdefault(key, set()).add(name)
         return known
 
     def _forget(self, lease: Lease, revision: int) -> None:
         name = name_of(lease)
-        known = self._known.pop(name, None)
+        known = self._drop(name)
         self._observed.forget(name)
         keys = {name, *(() if known is None else known.keys)}
         for member in self._known.values():  # those who go with their session
             if member.session == name:
                 keys.update(member.keys)
         self._touch(keys, revision)
+
+    def _drop(self, name: str) -> _Known | None:
+        known = self._known.pop(name, None)
+        for key in () if known is None else known.keys[1:]:
+            names = self._groups.get(key, set())
+            names.discard(name)
+            if not names:
+                self._groups.pop(key, None)
+        return known
 
     def _touch(self, keys: Iterable[str], revision: int) -> None:
         for key in keys:
@@ -182,9 +229,9 @@ class Informer:
 
 
 def _digest(lease: Lease) -> object:
-    """What may matter to those who watch: everything but renewals."""
+    """What may matter to those who watch: everything but renewals, and that a revision is written down."""
     told = notes(lease)
-    others = tuple(sorted((key, value) for key, value in told.items() if key != CELLS))
+    others = tuple(sorted((key, value) for key, value in told.items() if key not in (CELLS, JOINED)))
     return (
         uid_of(lease),
         others,

@@ -44,6 +44,7 @@ VALUE: Final = "incumbent/value"
 GROUP: Final = "incumbent/group"
 HOLDER: Final = "incumbent/holder"
 TOKEN: Final = "incumbent/token"  # noqa: S105
+LEFT: Final = "incumbent/left"
 CELLS: Final = "incumbent/cells"
 NUMBER: Final = "incumbent/number"
 
@@ -103,6 +104,11 @@ def token_of(election: Lease) -> int:
     """The token of the last of ours that acquired it; 0 when there was none."""
     text = notes(election).get(TOKEN, "0")
     return int(text) if text.isdecimal() and len(text) < 20 else 0
+
+
+def left_of(election: Lease) -> str:
+    """The member that let go of it last, as `identity`, when letting go was its leaving: no claim of it counts any more."""
+    return notes(election).get(LEFT, "")
 
 
 # --- parts of a Lease -------------------------------------------------------------------------------------------------
@@ -270,13 +276,13 @@ def acquired(election: Lease, group: str, session: str, holder: str, token: int,
     )
 
 
-def released(election: Lease) -> Lease:
-    """As client-go lets go: nobody, and a second to wait for those who do not understand an empty holder."""
+def released(election: Lease, left: str = "") -> Lease:
+    """As client-go lets go: nobody, and a second to wait for those who do not understand an empty holder. `left`: who leaves by it."""
     now = micro_time()
     return changed(
         election,
         labels={OF: None},
-        annotations={HOLDER: None},
+        annotations={HOLDER: None, **({LEFT: left} if left else {})},
         spec={"holderIdentity": "", "leaseDurationSeconds": 1, "acquireTime": now, "renewTime": now},
     )
 

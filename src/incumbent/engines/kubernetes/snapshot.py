@@ -15,10 +15,12 @@ from incumbent.engines.kubernetes.leases import (
     SESSION_UID,
     Lease,
     election_name,
+    has_joined,
     identity,
     is_ending,
     joined_of,
     labels,
+    left_of,
     name_of,
     notes,
     uid_of,
@@ -38,6 +40,11 @@ class Seated:
     @property
     def identity(self) -> str:
         return identity(self.name, self.revision)
+
+    def may_be(self, holder: str) -> bool:
+        """Whether that holder may be this member. Until its revision is written down, anybody's label changes what it seems to be."""
+        name, _, _ = holder.partition("/")
+        return self.identity == holder or (self.name == name and not has_joined(self.lease))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +89,8 @@ class Snapshot:
         return None
 
     def ending_members(self) -> list[Seated]:
-        return [seated for seated in self.members if is_ending(seated.lease)]
+        left = "" if self.election is None else left_of(self.election)
+        return [seated for seated in self.members if is_ending(seated.lease) or seated.identity == left]
 
 
 def number_of(incarnation: Lease | None) -> int:

@@ -52,7 +52,7 @@ class RedisEnder:
         reference = Reference.from_bytes(ref, "redis")
         while True:
             try:
-                _, (ended, *_) = await self._run(reference, END, reference.session.hex())
+                _, ended, *_ = await self._run(reference, END, reference.session.hex())
                 return bool(ended)
             except _LOST:
                 self._settings = None  # from where it says we are sent on again

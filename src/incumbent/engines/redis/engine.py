@@ -35,7 +35,6 @@ from incumbent.engines.redis.scripts import Script
 from incumbent.engines.redis.settings import Settings
 from incumbent.engines.redis.wakeups import wakeups
 from incumbent.engines.reference import Reference, check_url, session_id
-from incumbent.engines.trips import join_and_claim, with_cell
 from incumbent.errors import (
     EngineError,
     IncarnationChanged,
@@ -123,22 +122,24 @@ class RedisEngine:
 
     async def claim(self, member: Member, cell: str | None = None) -> Claimed | Waiting:
         _check_id(member)
-        check_beside(cell)
-        head, (said, *rest) = await self._run(
-            scripts.CLAIM, member.group, member.revision, judged=True, reads=True
+        head, answer = await self._run(
+            scripts.CLAIM, member.group, member.revision, *_beside(cell), judged=True, reads=True
         )
-        if said == b"first":
-            return await with_cell(self, Claimed(member, make_token(head.incarnation, member.revision)), cell)
-        if said != b"waiting":
-            _refuse(said, member)
-        behind, changes, left_ms = rest
-        return Waiting(_member(member.group, int(behind)).id, int(changes), left_ms / 1000 + EXPIRED_S)
+        return _stands(member, head, answer)
 
     async def stand(
         self, session: Session, group: str, request_id: str, value: bytes, cell: str | None = None
     ) -> tuple[Member, Claimed | Waiting]:
-        check_beside(cell)
-        return await join_and_claim(self, session, group, request_id, value, cell)
+        own = Reference.from_bytes(session.ref, SCHEME).session
+        check_name("group", group)
+        check_request_id(request_id)
+        check_member_value(value)
+        head, (said, *rest) = await self._run(
+            scripts.STAND, own.hex(), group, value, *_beside(cell), judged=True
+        )
+        _check(said)
+        member = _member(group, int(rest[0]))
+        return member, _stands(member, head, rest[1:])
 
     async def update(self, member: Member, value: bytes) -> None:
         check_member_value(value)
@@ -173,8 +174,8 @@ class RedisEngine:
     async def read_cell(self, group: str, name: str) -> Cell:
         check_name("group", group)
         check_name("name", name)
-        _, (version, *value) = await self._run(scripts.READ, group, name, reads=True)
-        return Cell(value[0] if value else None, int(version))
+        _, beside = await self._run(scripts.READ, group, name, reads=True)
+        return _cell(*beside)
 
     async def write_cells(
         self, group: str, writes: Sequence[CellWrite], claimed: Claimed | None
@@ -257,6 +258,27 @@ def _position(head: Head) -> Position:
 
 def _member(group: str, revision: int) -> Member:
     return Member(group, f"{revision:x}", revision)
+
+
+def _beside(cell: str | None) -> tuple[str, ...]:
+    check_beside(cell)
+    return () if cell is None else (cell,)
+
+
+def _stands(member: Member, head: Head, answer: list[Any]) -> Claimed | Waiting:
+    match answer:
+        case [b"first", *beside]:
+            return Claimed(
+                member, make_token(head.incarnation, member.revision), _cell(*beside) if beside else None
+            )
+        case [b"waiting", behind, changes, left_ms]:
+            return Waiting(_member(member.group, int(behind)).id, int(changes), left_ms / 1000 + EXPIRED_S)
+        case _:
+            _refuse(answer[0], member)
+
+
+def _cell(version: bytes, value: bytes | None) -> Cell:
+    return Cell(value, int(version))
 
 
 def _check_id(member: Member, error: type[MemberGone | NotFirst] = MemberGone) -> None:

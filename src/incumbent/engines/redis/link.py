@@ -29,7 +29,7 @@ _NOT_NOW: Final = (
     "BUSY",
     "UNBLOCKED",
 )
-_NOT_YOU: Final = ("NOAUTH", "WRONGPASS", "NOPERM")
+_NOT_YOU: Final = ("NOAUTH", "WRONGPASS", "NOPERM", "The user executing the script can't")
 
 
 class Link:

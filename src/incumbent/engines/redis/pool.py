@@ -55,16 +55,10 @@ class Pool:
             raise Unsupported(f"this engine belongs to process {self._pid}; after a fork, connect anew")
         if self.closed:
             raise EngineUnavailable("this engine is closed")
-        if self._pending >= PENDING_MAX:
-            raise Overloaded(f"{PENDING_MAX} calls wait for the server already")
-        self._pending += 1
-        try:
-            async with asyncio.timeout(self._settings.timeout_s):  # for a place; the link times itself
-                await self._places.acquire()
-        except TimeoutError as error:
-            raise EngineUnavailable("all connections are waiting for the server") from error
-        finally:
-            self._pending -= 1
+        if self._places.locked():
+            await self._wait_for_a_place()
+        else:
+            await self._places.acquire()  # at once
         try:
             return await self._redirected(script, arguments)
         except OutcomeUnknown as error:
@@ -80,11 +74,24 @@ class Pool:
             await link.close()
         self._idle.clear()
 
+    async def _wait_for_a_place(self) -> None:
+        """The link times itself."""
+        if self._pending >= PENDING_MAX:
+            raise Overloaded(f"{PENDING_MAX} calls wait for the server already")
+        self._pending += 1
+        try:
+            async with asyncio.timeout(self._settings.timeout_s):
+                await self._places.acquire()
+        except TimeoutError as error:
+            raise EngineUnavailable("all connections are waiting for the server") from error
+        finally:
+            self._pending -= 1
+
     async def _redirected(self, script: Script, arguments: tuple[Word, ...]) -> tuple[Head, list[Any]]:
         for _ in range(REDIRECTIONS_MAX):
             link = await self._take()
             try:
-                head, answer = await self._evaluated(link, script, arguments)
+                head, *answer = await self._evaluated(link, script, arguments)
             except exceptions.MovedError as moved:  # a cluster whose node this is not
                 self._address = (moved.host or self._address[0], moved.port)
                 await link.close()
@@ -97,7 +104,7 @@ class Pool:
                 await link.close()
             else:
                 self._idle.append(link)
-            uuid, version, incarnation, revision = (field.decode() for field in head)
+            uuid, version, incarnation, revision = head.decode().split(" ")
             return Head(uuid, version, int(incarnation), int(revision)), answer
         raise EngineUnavailable("the nodes of the cluster send us from one to the other")
 

@@ -22,22 +22,30 @@ FORMAT: Final = "1"
 _PRELUDE: Final = """
 local P = string.sub(KEYS[1], 1, -5)
 local call = redis.call
-local uuid = call('HGET', KEYS[1], 'uuid')
-if not uuid then
-    call('HSET', KEYS[1], 'uuid', ARGV[1], 'format', '1', 'incarnation', '0', 'revision', '0')
+local meta = call('HMGET', KEYS[1], 'uuid', 'format', 'incarnation', 'revision')
+if not meta[1] then
+    meta = {ARGV[1], '1', '0', '0'}
+    call('HSET', KEYS[1], 'uuid', meta[1], 'format', meta[2], 'incarnation', meta[3], 'revision', meta[4])
 end
-local incarnation = call('HGET', KEYS[1], 'incarnation')
+local incarnation = meta[3]
+local function answer(...) return {table.concat(meta, ' '), ...} end
 local function pad(text) return string.rep('0', 19 - #text) .. text end
+local function count(key, field) return string.format('%.0f', call('HINCRBY', key, field, 1)) end
+local function moved() meta[4] = count(KEYS[1], 'revision') end
 local function changed(group)
-    call('HINCRBY', KEYS[1], 'revision', 1)
-    call('HINCRBY', P .. 'g:' .. group, 'changes', 1)
+    moved()
     call('PUBLISH', P .. 'wake', group)
+    return count(P .. 'g:' .. group, 'changes')
 end
 local function changes(group) return call('HGET', P .. 'g:' .. group, 'changes') or '0' end
+local function lives(group, entry)
+    local revision = call('HGET', P .. 's:' .. string.sub(entry, 21), 'g:' .. group)
+    return revision and pad(revision) == string.sub(entry, 1, 19)
+end
 local function drop(group, entry)
     local session = string.sub(entry, 21)
     call('ZREM', P .. 'm:' .. group, entry)
-    if call('HGET', P .. 's:' .. session, 'g:' .. group) == string.gsub(string.sub(entry, 1, 19), '^0+', '') then
+    if lives(group, entry) then
         call('HDEL', P .. 's:' .. session, 'g:' .. group)
         call('HDEL', P .. 'v:' .. group, session)
     elseif call('EXISTS', P .. 's:' .. session) == 0 then
@@ -45,17 +53,14 @@ local function drop(group, entry)
     end
     changed(group)
 end
-local function lives(group, entry)
-    local revision = call('HGET', P .. 's:' .. string.sub(entry, 21), 'g:' .. group)
-    return revision and pad(revision) == string.sub(entry, 1, 19)
-end
-local function first(group)
+local function living(group, place)
     while true do
-        local entry = call('ZRANGE', P .. 'm:' .. group, 0, 0)[1]
+        local entry = call('ZRANGE', P .. 'm:' .. group, place, place)[1]
         if not entry or lives(group, entry) then return entry end
         drop(group, entry)
     end
 end
+local function first(group) return living(group, 0) end
 local function find(group, revision)
     local text = pad(revision)
     local entry = call('ZRANGEBYLEX', P .. 'm:' .. group, '[' .. text .. ':', '[' .. text .. ';')[1]
@@ -65,9 +70,45 @@ end
 local function current(entry)
     return call('HGET', P .. 's:' .. string.sub(entry, 21), 'incarnation') == incarnation
 end
-local function answer(...)
-    local head = call('HMGET', KEYS[1], 'uuid', 'format', 'incarnation', 'revision')
-    return {head, {...}}
+local function left(entry) return call('PTTL', P .. 's:' .. string.sub(entry, 21)) end
+local function beside(group, name)
+    if name then return call('HGET', P .. 'n:' .. group, name) or '0', call('HGET', P .. 'c:' .. group, name) end
+end
+"""
+_JOIN: Final = """
+local function found(session, group)
+    local fields = call('HMGET', P .. 's:' .. session, 'incarnation', 'g:' .. group)
+    if not fields[1] then return 'session' end
+    if fields[1] ~= incarnation then return 'incarnation' end
+    return 'ok', fields[2]
+end
+local function join(session, group, value)
+    local row, time = P .. 'g:' .. group, call('TIME')
+    local revision, last = time[1] .. string.rep('0', 6 - #time[2]) .. time[2], call('HGET', row, 'last') or '0'
+    if pad(revision) > pad(last) then
+        call('HSET', row, 'last', revision)
+    else
+        call('HINCRBY', row, 'last', 1)
+        revision = call('HGET', row, 'last')
+    end
+    call('ZADD', P .. 'm:' .. group, 0, pad(revision) .. ':' .. session)
+    call('HSET', P .. 'v:' .. group, session, value)
+    call('HSET', P .. 's:' .. session, 'g:' .. group, revision)
+    return revision, changed(group)
+end
+"""
+_CLAIM: Final = """
+local function claim(group, mine, cell)
+    local front = first(group)
+    if front == mine then return 'first', beside(group, cell) end
+    local before
+    while true do
+        local at = call('ZRANK', P .. 'm:' .. group, mine) - 1
+        before = call('ZRANGE', P .. 'm:' .. group, at, at)[1]
+        if lives(group, before) then break end
+        drop(group, before)
+    end
+    return 'waiting', string.sub(before, 1, 19), changes(group), math.min(left(front), left(before))
 end
 """
 
@@ -93,7 +134,7 @@ if call('EXISTS', key) == 1 then
     if call('HGET', key, 'incarnation') ~= incarnation then return answer('incarnation') end
 else
     call('HSET', key, 'ttl', ARGV[3], 'lasts', ARGV[4], 'incarnation', incarnation)
-    call('HINCRBY', KEYS[1], 'revision', 1)
+    moved()
 end
 call('PEXPIRE', key, call('HGET', key, 'lasts'))
 return answer('ok')
@@ -102,10 +143,10 @@ return answer('ok')
 # session
 RENEW: Final = _script("""
 local key = P .. 's:' .. ARGV[2]
-local lasts = call('HGET', key, 'lasts')
-if not lasts then return answer('session') end
-if call('HGET', key, 'incarnation') ~= incarnation then return answer('incarnation') end
-call('PEXPIRE', key, lasts)
+local fields = call('HMGET', key, 'lasts', 'incarnation')
+if not fields[1] then return answer('session') end
+if fields[2] ~= incarnation then return answer('incarnation') end
+call('PEXPIRE', key, fields[1])
 return answer('ok')
 """)
 
@@ -121,43 +162,46 @@ return answer(call('DEL', key))
 """)
 
 # session, group, value
-JOIN: Final = _script("""
-local key, group = P .. 's:' .. ARGV[2], ARGV[3]
-if call('EXISTS', key) == 0 then return answer('session') end
-if call('HGET', key, 'incarnation') ~= incarnation then return answer('incarnation') end
-local revision = call('HGET', key, 'g:' .. group)
-if not revision then
-    local row = P .. 'g:' .. group
-    local time = call('TIME')
-    local now, last = time[1] .. string.rep('0', 6 - #time[2]) .. time[2], call('HGET', row, 'last') or '0'
-    if pad(now) > pad(last) then call('HSET', row, 'last', now) else call('HINCRBY', row, 'last', 1) end
-    revision = call('HGET', row, 'last')
-    call('ZADD', P .. 'm:' .. group, 0, pad(revision) .. ':' .. ARGV[2])
-    call('HSET', P .. 'v:' .. group, ARGV[2], ARGV[4])
-    call('HSET', key, 'g:' .. group, revision)
-    changed(group)
-end
-return answer('ok', revision)
-""")
+JOIN: Final = _script(
+    _JOIN
+    + """
+local said, revision = found(ARGV[2], ARGV[3])
+if said ~= 'ok' then return answer(said) end
+return answer('ok', revision or join(ARGV[2], ARGV[3], ARGV[4]))
+"""
+)
 
-# group, revision
-CLAIM: Final = _script("""
-local group, mine = ARGV[2], find(ARGV[2], ARGV[3])
+# group, revision, and the name of a cell or nothing
+CLAIM: Final = _script(
+    _CLAIM
+    + """
+local mine = find(ARGV[2], ARGV[3])
 if not mine then return answer('member') end
 if not current(mine) then return answer('incarnation') end
-local front = first(group)
-if front == mine then return answer('first') end
-local before
-while true do
-    local at = call('ZRANK', P .. 'm:' .. group, mine) - 1
-    before = call('ZRANGE', P .. 'm:' .. group, at, at)[1]
-    if lives(group, before) then break end
-    drop(group, before)
+return answer(claim(ARGV[2], mine, ARGV[4]))
+"""
+)
+
+# session, group, value, and the name of a cell or nothing. All is read before anything is written: what this user may not do is
+# refused before there is a member. Who comes new waits for the last one who lives, since revisions rise
+STAND: Final = _script(
+    _JOIN
+    + _CLAIM
+    + """
+local group = ARGV[3]
+local said, revision = found(ARGV[2], group)
+if said ~= 'ok' then return answer(said) end
+if revision then return answer('ok', revision, claim(group, pad(revision) .. ':' .. ARGV[2], ARGV[5])) end
+local before, changes = living(group, -1)
+if before then
+    local retry = math.min(left(first(group)), left(before))
+    revision, changes = join(ARGV[2], group, ARGV[4])
+    return answer('ok', revision, 'waiting', string.sub(before, 1, 19), changes, retry)
 end
-local left = call('PTTL', P .. 's:' .. string.sub(front, 21))
-left = math.min(left, call('PTTL', P .. 's:' .. string.sub(before, 21)))
-return answer('waiting', string.sub(before, 1, 19), changes(group), left)
-""")
+local version, value = beside(group, ARGV[5])
+return answer('ok', join(ARGV[2], group, ARGV[4]), 'first', version, value)
+"""
+)
 
 # group, revision, value
 UPDATE: Final = _script("""
@@ -196,14 +240,12 @@ return answer(changes(group), may, found)
 # group: for a watch. What has changed, and when the first ends if it is not renewed
 PEEK: Final = _script("""
 local front = first(ARGV[2])
-local left = -1
-if front then left = call('PTTL', P .. 's:' .. string.sub(front, 21)) end
-return answer(changes(ARGV[2]), left)
+return answer(changes(ARGV[2]), front and left(front) or -1)
 """)
 
 # group, name
 READ: Final = _script("""
-return answer(call('HGET', P .. 'n:' .. ARGV[2], ARGV[3]) or '0', call('HGET', P .. 'c:' .. ARGV[2], ARGV[3]))
+return answer(beside(ARGV[2], ARGV[3]))
 """)
 
 # group, the claimed revision or '', then per cell: name, expected version or '', '1' and the value or '0' and ''
@@ -219,8 +261,7 @@ for at = 4, #ARGV, 4 do
     local version = call('HGET', versions, ARGV[at]) or '0'
     if ARGV[at + 1] ~= '' and ARGV[at + 1] ~= version then return answer('conflict', ARGV[at], version) end
 end
-changed(group)
-local version = changes(group)
+local version = changed(group)
 for at = 4, #ARGV, 4 do
     call('HSET', versions, ARGV[at], version)
     if ARGV[at + 2] == '1' then call('HSET', values, ARGV[at], ARGV[at + 3]) else call('HDEL', values, ARGV[at]) end
@@ -230,7 +271,7 @@ return answer('ok', version)
 
 BUMP: Final = _script("""
 if tonumber(incarnation) >= 127 then return answer('highest') end
-call('HINCRBY', KEYS[1], 'incarnation', 1)
-call('HINCRBY', KEYS[1], 'revision', 1)
+meta[3] = count(KEYS[1], 'incarnation')
+moved()
 return answer('ok')
 """)
