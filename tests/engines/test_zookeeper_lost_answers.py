@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from random import Random
@@ -121,6 +122,37 @@ async def test_whoever_stands_asks_once_and_reads_behind_its_write(zookeeper: Zo
         assert asked(proxy) == [wire.MULTI, *reads]
         await engine.leave(member)
         assert asked(proxy) == [wire.DELETE]
+
+
+async def test_who_watches_is_woken_before_it_looks_again(zookeeper: ZooKeeperService) -> None:
+    """And then once more if the group had changed more often than that, and else not."""
+    async with bench(zookeeper) as (proxy, engine, other):
+        sessions = [await other.open_session(TTL_S, f"{n}") for n in range(3)]
+        await other.leave(await other.join(sessions[0], "g", "r", b""))
+        wakes = engine.watch("g", (await engine.roster("g")).cursor)
+        assert isinstance(wakes, AsyncGenerator)
+        proxy.asked.clear()
+        look = [wire.EXISTS, wire.EXISTS, wire.GET_CHILDREN2]
+        for joining in (sessions[:1], sessions[1:]):
+            woken = asyncio.ensure_future(anext(wakes))
+            await looked(proxy, engine, look)
+            assert not woken.done()
+            for session in joining:
+                await other.join(session, "g", "r", b"")
+            await woken
+            assert asked(proxy) == [], "it is woken first"
+        await anext(wakes)
+        assert asked(proxy) == look, "what came behind the first of the two is told by the look"
+        await wakes.aclose()
+
+
+async def looked(proxy: Proxy, engine: ZooKeeperEngine, look: list[int]) -> None:
+    """Until that was asked, and answered: answers come in the order of the requests."""
+    async with asyncio.timeout(10):
+        while len(proxy.asked) < len(look):
+            await asyncio.sleep(0.001)
+        await engine.read_cell("g", "none")
+        assert asked(proxy)[: len(look)] == look
 
 
 def asked(proxy: Proxy) -> list[int]:

@@ -72,14 +72,11 @@ class Standing:
         if attendant is None:
             raise members.gone(member)
         mine, asked_after = service.tree.member(member.group, member.id), service.history.newest
+        look = _look(service, member.group, cell)
         try:
-            check, node, *seen = await attendant.do(
-                wire.check(mine), wire.exists(mine), *_look(service, member.group, cell)
-            )
+            check, node, *seen = await self._answered(attendant, wire.check(mine), wire.exists(mine), *look)
         except SessionGone as error:
             raise members.gone(member) from error
-        except OutcomeUnknown as error:
-            raise EngineUnavailable(f"ZooKeeper was lost before the answer: {error}") from error
         service.history.committed(asked_after, check.zxid)
         if node.error != wire.OK or node.stat is None or node.stat.czxid != member.revision:
             raise members.gone(member)
@@ -87,6 +84,16 @@ class Standing:
         if cell is None or isinstance(answer, Waiting) or answer.cell is not None:
             return answer
         return replace(answer, cell=await cell_steps.read_cell(service, member.group, cell))
+
+    async def _answered(self, attendant: Attendant, *requests: wire.Request) -> list[wire.Answer]:
+        """Of what may be asked twice: a server may hang up instead of saying that the session has ended."""
+        deadline_s = self._service.deadline_s()
+        while True:
+            try:
+                return await attendant.do(*requests)
+            except OutcomeUnknown as error:
+                if self._service.now_s() >= deadline_s:
+                    raise EngineUnavailable(f"ZooKeeper was lost before the answer: {error}") from error
 
     async def leave(self, member: Member) -> bool:
         """True: it is gone. False: nothing is known, so it takes a look. Raises EngineUnavailable, NotAllowed.
