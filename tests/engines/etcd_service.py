@@ -48,11 +48,7 @@ class EtcdService:
         await asyncio.sleep(seconds)
 
     async def restart(self) -> bool:
-        for name in list(self.server.processes):
-            self.server.kill(name)
-        for name in self.server.clients:
-            self.server.start(name)
-        await asyncio.to_thread(self.server.wait)
+        await asyncio.to_thread(self.server.restart)
         return True
 
     async def kill(self, client: Engine) -> bool:

@@ -20,6 +20,7 @@ class Proxy:
     def __init__(self, host: str, port: int) -> None:
         self.lose: deque[int] = deque()
         self.lost: list[int] = []
+        self.asked: list[int] = []  # kinds of all requests, in order
         self.frames = 0  # that went to the server
         self.port = 0
         self._server_at = host, port
@@ -56,6 +57,7 @@ class Proxy:
         async for frame in _frames(reader):
             if not first and len(frame) >= _HEADER.size:
                 xid, kind = _HEADER.unpack_from(frame)
+                self.asked.append(kind)
                 if self.lose and self.lose[0] == kind:
                     doomed[xid] = self.lose.popleft()
             first = False

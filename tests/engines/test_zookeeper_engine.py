@@ -202,6 +202,66 @@ async def test_a_node_of_our_name_and_another_owner_is_not_ours(
             await engine.end_session(session.ref)
 
 
+async def test_two_who_share_a_session_are_one_member(zookeeper: ZooKeeperService, path: str) -> None:
+    """P3: neither knows of the other's join but by what ZooKeeper shows it."""
+    async with engine_at(zookeeper.url(path)) as engine, engine_at(zookeeper.url(path)) as other:
+        session = await engine.open_session(TTL_S, "shared")
+        shared = await other.open_session(TTL_S, "shared")
+        member, answer = await engine.stand(session, "e", "r1", b"1")
+        assert isinstance(answer, Claimed)
+        again, answer = await other.stand(shared, "e", "r2", b"2")
+        assert again == member
+        assert isinstance(answer, Claimed)
+        assert [entry.value for entry in (await engine.roster("e")).members] == [b"1"]
+        await engine.end_session(session.ref)
+
+
+async def test_a_late_leave_spares_a_member_of_the_same_name(zookeeper: ZooKeeperService, path: str) -> None:
+    """P3: numbers begin anew where somebody deleted the group's node by hand."""
+    with kazoo_of(zookeeper) as client:
+        async with engine_at(zookeeper.url(path)) as engine:
+            session = await engine.open_session(TTL_S, secrets.token_hex(16))
+            old = await engine.join(session, "e", "r", b"")
+            client.delete(f"/{path}/e", recursive=True)
+            new = await engine.join(session, "e", "r", b"")
+            assert (new.id, new.revision > old.revision) == (old.id, True)
+            await engine.leave(old)
+            assert isinstance(await engine.claim(new), Claimed)
+            await engine.leave(new)
+            assert not (await engine.roster("e")).members
+            await engine.end_session(session.ref)
+
+
+async def test_a_stand_beside_another_layout_leaves_nobody(zookeeper: ZooKeeperService, path: str) -> None:
+    """P2: also where the answer was lost, or it stood there before the other came."""
+    with kazoo_of(zookeeper) as client:
+        async with engine_at(zookeeper.url(path)) as engine:
+            session = await engine.open_session(TTL_S, secrets.token_hex(16))
+            client.create(f"/{path}/e/_c_6a1f3d2c-latch-", ephemeral=True, sequence=True, makepath=True)
+            for _ in range(2):
+                with pytest.raises(Unsupported, match="layout"):
+                    await engine.stand(session, "e", "r", b"")
+                assert len(client.get_children(f"/{path}/e")) == 1
+            await engine.join(session, "f", "r", b"")
+            client.create(f"/{path}/f/_c_6a1f3d2c-latch-", ephemeral=True, sequence=True)
+            with pytest.raises(Unsupported, match="layout"):
+                await engine.stand(session, "f", "r", b"")
+            assert len(client.get_children(f"/{path}/f")) == 1
+            await engine.end_session(session.ref)
+
+
+async def test_a_claim_brings_a_large_cell(zookeeper: ZooKeeperService, path: str) -> None:
+    """It lies in a node of its own, which takes another look."""
+    async with engine_at(zookeeper.url(path)) as engine:
+        (cell,) = await engine.write_cells("e", [CellWrite("c", b"x" * 100_000, None)], None)
+        session = await engine.open_session(TTL_S, secrets.token_hex(16))
+        member, answer = await engine.stand(session, "e", "r", b"", "c")
+        for claimed in (answer, await engine.claim(member, "c")):
+            assert isinstance(claimed, Claimed)
+            assert claimed.cell == cell
+        await engine.end_session(session.ref)
+
+
 # --- access, bounds -------------------------------------------------------------------------------------------------
 
 

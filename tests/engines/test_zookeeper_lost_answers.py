@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from random import Random
 from typing import TypeVar
 
@@ -13,6 +15,7 @@ import pytest
 from incumbent.engines.api import Cell, CellWrite, Claimed
 from incumbent.engines.zookeeper import connect, wire
 from incumbent.engines.zookeeper.engine import ZooKeeperEngine
+from incumbent.engines.zookeeper.service import exists
 from incumbent.errors import VersionConflict
 from incumbent.leadership.world import until_answered
 from tests.engines.frame_proxy import Proxy, proxy_before
@@ -22,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 T = TypeVar("T")
 TTL_S = 30.0
-MULTI = 14
+PING = 11
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +72,11 @@ async def test_what_is_asked_again_is_done_once(zookeeper: ZooKeeperService) -> 
         proxy.lose.append(wire.SET_DATA)
         await retried(lambda: engine.renew(session))
 
-        proxy.lose.append(MULTI)
+        proxy.lose.append(wire.MULTI)
         assert isinstance(await retried(lambda: engine.claim(member)), Claimed)
-        proxy.lose.append(MULTI)
+        proxy.lose.append(wire.MULTI)
         await retried(lambda: engine.update(member, b"two"))
-        proxy.lose.extend([MULTI, MULTI])
+        proxy.lose.extend([wire.MULTI, wire.MULTI])
         assert await retried(lambda: engine.remove("g", member.id, member.revision))
         assert not (await other.roster("g")).members
 
@@ -83,17 +86,93 @@ async def test_what_is_asked_again_is_done_once(zookeeper: ZooKeeperService) -> 
         assert not proxy.lose
 
 
+async def test_a_stand_that_is_asked_again_makes_one_member(zookeeper: ZooKeeperService) -> None:
+    """P2, P3: whatever of it was lost; and no second node was ever made."""
+    async with bench(zookeeper) as (proxy, engine, other):
+        (cell,) = await other.write_cells("g", [CellWrite("c", b"said", None)], None)
+        session = await engine.open_session(TTL_S, "request")
+        first, _ = await engine.stand(session, "g", "r0", b"")
+        await engine.leave(first)
+        lost = (wire.CREATE2, wire.GET_DATA, wire.GET_CHILDREN2)
+        for kind in lost:
+            proxy.lose.append(kind)
+            member, answer = await retried(lambda: engine.stand(session, "g", "r", b"one", "c"))
+            assert isinstance(answer, Claimed)
+            assert (answer.member, answer.cell) == (member, cell)
+            (entry,) = (await other.roster("g")).members
+            assert (entry.id, entry.order, entry.value) == (member.id, member.revision, b"one")
+            proxy.lose.append(wire.DELETE)
+            await retried(partial(engine.leave, member))
+            assert proxy.lost[-2:] == [kind, wire.DELETE]
+            assert not (await other.roster("g")).members
+        (group,) = await other.service.read(exists(other.service.tree.group("g")))
+        assert group.cversion == 2 * (1 + len(lost)), "a change of the group for each that came or went"
+
+
+async def test_whoever_stands_asks_once_and_reads_behind_its_write(zookeeper: ZooKeeperService) -> None:
+    """P41, P42: what was acknowledged before it is in it, because a server does one connection's requests in order."""
+    async with bench(zookeeper) as (proxy, engine, _):
+        session = await engine.open_session(TTL_S, "request")
+        await engine.leave(await engine.join(session, "g", "r", b""))
+        proxy.asked.clear()
+        member, _ = await engine.stand(session, "g", "r", b"", "c")
+        assert asked(proxy) == [wire.CREATE2, wire.GET_DATA, wire.GET_CHILDREN2, wire.GET_DATA]
+        await engine.claim(member, "c")
+        reads = [wire.EXISTS, wire.GET_DATA, wire.GET_CHILDREN2, wire.GET_DATA]
+        assert asked(proxy) == [wire.MULTI, *reads]
+        await engine.leave(member)
+        assert asked(proxy) == [wire.DELETE]
+
+
+async def test_who_watches_is_woken_before_it_looks_again(zookeeper: ZooKeeperService) -> None:
+    """And then once more if the group had changed more often than that, and else not."""
+    async with bench(zookeeper) as (proxy, engine, other):
+        sessions = [await other.open_session(TTL_S, f"{n}") for n in range(3)]
+        await other.leave(await other.join(sessions[0], "g", "r", b""))
+        wakes = engine.watch("g", (await engine.roster("g")).cursor)
+        assert isinstance(wakes, AsyncGenerator)
+        proxy.asked.clear()
+        look = [wire.EXISTS, wire.EXISTS, wire.GET_CHILDREN2]
+        for joining in (sessions[:1], sessions[1:]):
+            woken = asyncio.ensure_future(anext(wakes))
+            await looked(proxy, engine, look)
+            assert not woken.done()
+            for session in joining:
+                await other.join(session, "g", "r", b"")
+            await woken
+            assert asked(proxy) == [], "it is woken first"
+        await anext(wakes)
+        assert asked(proxy) == look, "what came behind the first of the two is told by the look"
+        await wakes.aclose()
+
+
+async def looked(proxy: Proxy, engine: ZooKeeperEngine, look: list[int]) -> None:
+    """Until that was asked, and answered: answers come in the order of the requests."""
+    async with asyncio.timeout(10):
+        while len(proxy.asked) < len(look):
+            await asyncio.sleep(0.001)
+        await engine.read_cell("g", "none")
+        assert asked(proxy)[: len(look)] == look
+
+
+def asked(proxy: Proxy) -> list[int]:
+    """What was asked since the last time, without the line's signs of life."""
+    kinds = [kind for kind in proxy.asked if kind != PING]
+    proxy.asked.clear()
+    return kinds
+
+
 async def test_cells_are_written_once(zookeeper: ZooKeeperService) -> None:
     """P3: their own words tell whether it was done."""
     async with bench(zookeeper) as (proxy, engine, other):
         big = b"x" * 100_000
         (one,) = await engine.write_cells("g", [CellWrite("c", b"1", 0)], None)
-        proxy.lose.append(MULTI)
+        proxy.lose.append(wire.MULTI)
         (two,) = await engine.write_cells("g", [CellWrite("c", big, one.version)], None)
-        assert proxy.lost[-1] == MULTI
+        assert proxy.lost[-1] == wire.MULTI
         assert await other.read_cell("g", "c") == two
         assert two == Cell(big, two.version)
-        proxy.lose.append(MULTI)
+        proxy.lose.append(wire.MULTI)
         (three,) = await engine.write_cells("g", [CellWrite("c", b"3", None)], None)
         assert await other.read_cell("g", "c") == three
         with pytest.raises(VersionConflict):

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import signal
 import ssl
 import subprocess
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -16,12 +14,12 @@ from typing import Any, Final
 
 from incumbent.runtime.tls import TlsFiles
 from tests.runtime.ports import free_addresses
+from tests.servers.ensemble import Ensemble
 from tests.servers.packages import NotAvailable, debian, wheel
 from tests.servers.spaces import Spaces
 
 VERSION: Final = "3.5.1"
 VERSION_DEBIAN: Final = "3.4.23"
-START_TIMEOUT_S: Final = 30.0
 ASK_TIMEOUT_S: Final = 2.0
 
 
@@ -36,7 +34,7 @@ def program(name: str, version: str = VERSION) -> Path:
     return found
 
 
-class Etcd:
+class Etcd(Ensemble):
     """Members by name; each keeps its ports and its directory. With `tls` clients have to speak it."""
 
     def __init__(
@@ -49,8 +47,7 @@ class Etcd:
         spaces: Spaces | None = None,
     ) -> None:
         names = [f"m{number}" for number in range(members)]
-        self.clients = free_addresses(*names)
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        super().__init__(free_addresses(*names))
         self._peers = free_addresses(*names)
         self._spaces = spaces  # that have hosts of the members' names
         if spaces is not None:
@@ -108,27 +105,6 @@ class Etcd:
                 return name
         return None
 
-    def wait(self) -> str:
-        """The leader, once there is one."""
-        end = time.monotonic() + START_TIMEOUT_S
-        while time.monotonic() < end:
-            if (leader := self.leader()) is not None:
-                return leader
-            time.sleep(0.05)
-        raise TimeoutError("etcd has no leader")
-
-    def kill(self, name: str) -> None:
-        process = self.processes.pop(name)
-        process.kill()
-        process.wait()
-
-    def signal(self, name: str, number: signal.Signals) -> None:
-        self.processes[name].send_signal(number)
-
-    def close(self) -> None:
-        for name in list(self.processes):
-            self.kill(name)
-
 
 @contextmanager
 def etcd(
@@ -141,10 +117,5 @@ def etcd(
 ) -> Iterator[Etcd]:
     """Running, with a leader; gone afterwards."""
     server = Etcd(directory, members, *options, version=version, tls=tls, spaces=spaces)
-    try:
-        for name in server.clients:
-            server.start(name)
-        server.wait()
+    with server.running():
         yield server
-    finally:
-        server.close()

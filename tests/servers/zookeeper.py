@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from tests.runtime.ports import free_addresses
+from tests.servers.ensemble import Ensemble
 from tests.servers.packages import NotAvailable, debian
 
 PACKAGES: Final = (
@@ -36,18 +35,19 @@ DEFAULTS: Final = {
     "4lw.commands.whitelist": "*",
     "maxClientCnxns": "0",
 }
-START_TIMEOUT_S: Final = 40.0
 ASK_TIMEOUT_S: Final = 2.0
 ANSWER_BYTES_MAX: Final = 65536
 LEADING: Final = ("leader", "standalone")
 
 
-class ZooKeeper:
+class ZooKeeper(Ensemble):
     """Members by name; each keeps its ports and its directory. `options` are lines of its configuration, ``tickTime=200``.
 
     A member of one runs alone, and counts as the leader. With `hosts` and `within`, each member listens on a host of its own and
     is started by a command of its own: in a network namespace.
     """
+
+    start_timeout_s = 40.0
 
     def __init__(
         self,
@@ -59,8 +59,7 @@ class ZooKeeper:
         jvm: Sequence[str] = JVM,
     ) -> None:
         names = [f"m{number}" for number in range(members)]
-        self.clients = _on(hosts, free_addresses(*names))
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        super().__init__(_on(hosts, free_addresses(*names)))
         self.environment: dict[str, str] = {}  # of what is started from now on: a changed clock, for instance
         self._peers = _on(hosts, free_addresses(*names))
         self._elections = _on(hosts, free_addresses(*names))
@@ -124,39 +123,13 @@ class ZooKeeper:
             return None
         return next((name for name, mode in modes.items() if mode in LEADING), None)
 
-    def wait(self) -> str:
-        """The leader, once there is one and more than half of the members serve."""
-        end = time.monotonic() + START_TIMEOUT_S
-        while time.monotonic() < end:
-            if (leader := self.leader()) is not None:
-                return leader
-            time.sleep(0.05)
-        raise TimeoutError("ZooKeeper has no leader")
-
-    def kill(self, name: str) -> None:
-        process = self.processes.pop(name)
-        process.kill()
-        process.wait()
-
-    def signal(self, name: str, number: signal.Signals) -> None:
-        self.processes[name].send_signal(number)
-
-    def close(self) -> None:
-        for name in list(self.processes):
-            self.kill(name)
-
 
 @contextmanager
 def zookeeper(directory: Path, members: int = 3, *options: str) -> Iterator[ZooKeeper]:
     """Running, with a leader; gone afterwards."""
     server = ZooKeeper(directory, members, *options)
-    try:
-        for name in server.clients:
-            server.start(name)
-        server.wait()
+    with server.running():
         yield server
-    finally:
-        server.close()
 
 
 def _on(

@@ -13,6 +13,7 @@ REDIS_INPUT: Final = "tests/engines/test_redis_input.py"
 POSTGRES_SILENCE: Final = "tests/engines/test_postgres_silence.py"
 LOCAL_PROCESSES: Final = "tests/engines/test_local_processes.py"
 ZOOKEEPER: Final = "tests/engines/test_zookeeper_engine.py"
+ZOOKEEPER_ANSWERS: Final = "tests/engines/test_zookeeper_lost_answers.py"
 
 ENGINES: Final[tuple[Mutant, ...]] = (
     Mutant(
@@ -154,15 +155,15 @@ ENGINES: Final[tuple[Mutant, ...]] = (
     Mutant(
         "a renewal writes over the connection that is there",
         "engines/zookeeper/attendant.py",
-        "        self._visit = await self._attach()\n        if former is not None:\n            former.close()\n",
-        "        self._visit = former or await self._attach()\n",
+        "or self.unsettled or any(call.anew for call in batch):",
+        "or self.unsettled:",
         (suite("tests/engines/test_zookeeper_partitions.py"),),
         promises=("P47",),
     ),
     Mutant(
         "whoever is named like a session's member is its member",
-        "engines/zookeeper/sessions.py",
-        "            if stat is not None and stat.ephemeralOwner & ((1 << 64) - 1) == reference.session:",
+        "engines/zookeeper/standing.py",
+        "            if stat is not None and stat.ephemeralOwner & ((1 << 64) - 1) == session:",
         "            if stat is not None:",
         (suite(ZOOKEEPER),),
         promises=("P47",),
@@ -185,7 +186,7 @@ ENGINES: Final[tuple[Mutant, ...]] = (
     Mutant(
         "a guarded write asks only whether the member lives",
         "engines/zookeeper/members.py",
-        "        if not _is(member, stat) or not seats or seats[0].name != member.id:",
+        "        if not _is(member, stat) or not queue or queue[0].name != member.id:",
         "        if not _is(member, stat):",
         (suite(ZOOKEEPER),),
         promises=("P33",),
@@ -215,11 +216,66 @@ ENGINES: Final[tuple[Mutant, ...]] = (
         promises=("P16",),
     ),
     Mutant(
+        "who stands is first, whoever came before",
+        "engines/zookeeper/members.py",
+        "    if at == 0:\n        return Claimed",
+        "    if at >= 0:\n        return Claimed",
+        (suite(ZOOKEEPER),),
+        promises=("P7",),
+    ),
+    Mutant(
+        "who stands reads before it has joined",
+        "engines/zookeeper/standing.py",
+        "        made, *seen = await attendant.do(create, *_look(service, group, self.cell))",
+        "        *seen, made = await attendant.do(*_look(service, group, self.cell), create)",
+        (suite(ZOOKEEPER_ANSWERS),),
+        promises=("P42",),
+    ),
+    Mutant(
+        "what a claim is decided by is read in front of the proof of life",
+        "engines/zookeeper/standing.py",
+        "check, node, *seen = await self._answered(attendant, wire.check(mine), wire.exists(mine), *look)",
+        "node, *seen, check = await self._answered(attendant, wire.exists(mine), *look, wire.check(mine))",
+        (suite(ZOOKEEPER_ANSWERS),),
+        promises=("P42",),
+    ),
+    Mutant(
+        "a second member of one session stays",
+        "engines/zookeeper/standing.py",
+        "        if any(seat.session == self.reference.session and seat.name != member.id for seat in seats):",
+        "        if False:",
+        (suite(ZOOKEEPER),),
+        promises=("P3",),
+    ),
+    Mutant(
+        "a leave goes by the name of the member that is there now",
+        "engines/zookeeper/standing.py",
+        "attendant.members.get(member.group) != member:",
+        "not attendant.members.get(member.group):",
+        (suite(ZOOKEEPER),),
+        promises=("P3",),
+    ),
+    Mutant(
+        "who is refused beside another layout stays in the queue",
+        "engines/zookeeper/standing.py",
+        "            await self._take_back(attendant, member)\n            raise\n",
+        "            raise\n",
+        (suite(ZOOKEEPER),),
+        promises=("P2",),
+    ),
+    Mutant(
+        "who was woken by one change is not told of a second",
+        "engines/zookeeper/watches.py",
+        "self.changes - former.changes > told",
+        "self.changes - former.changes > told + 1",
+        (suite(ZOOKEEPER_ANSWERS),),
+    ),
+    Mutant(
         "a join whose answer was lost is not looked for",
-        "engines/zookeeper/sessions.py",
-        "            if found is not None:\n                return found\n",
-        "            if False:\n                return found\n",
-        (suite("tests/engines/test_zookeeper_lost_answers.py"),),
+        "engines/zookeeper/standing.py",
+        "                    if found is not None:",
+        "                    if False:",
+        (suite(ZOOKEEPER_ANSWERS),),
         promises=("P3",),
     ),
     Mutant(

@@ -1,15 +1,17 @@
-"""Does what has to be done in one session's name: everything that waits, in one visit.
+"""Does what has to be done in one session's name, over one connection: everything that waits, in one send.
 
-The last visit's connection is kept until the next one, which any server may take. Nothing is sent over it meanwhile: a session
-is alive by its renewals, and by nothing else.
+The connection stays from one renewal to the next, which attaches anew, to whichever server answers. So does whatever follows an
+answer that was lost. What is asked in between is a sign of life to the server and none to the holder, who counts from renewals.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Final
+from itertools import islice
+from typing import Final, NamedTuple
 
+from incumbent.engines.api import Member
 from incumbent.engines.zookeeper import visit, wire
 from incumbent.engines.zookeeper.place import Place
 from incumbent.engines.zookeeper.reference import Reference
@@ -17,8 +19,9 @@ from incumbent.engines.zookeeper.visit import Visit, refusal
 from incumbent.errors import EngineUnavailable, IncumbentError, OutcomeUnknown, Overloaded, SessionGone
 
 BATCH_MAX: Final = 64
-"""Requests in one visit: with the largest member values they are a megabyte, which a server reads one by one."""
+"""Requests in one send, about: with the largest member values they are a megabyte, which a server reads one by one."""
 WAITING_MAX: Final = 8192
+"""Calls."""
 HOST_TIMEOUT_MAX_S: Final = 2.0
 HOST_TIMEOUT_PARTS: Final = 8
 """One server has at most an eighth of the TTL to answer: three that hang leave time for a fourth."""
@@ -27,39 +30,48 @@ ROUNDS: Final = 2
 """How often all servers are tried for one visit."""
 
 
+class _Call(NamedTuple):
+    requests: tuple[wire.Request, ...]
+    anew: bool
+    done: asyncio.Future[list[wire.Answer]]
+
+
 class Attendant:
     """For one live session. Bound to its event loop."""
 
     def __init__(self, place: Place, reference: Reference) -> None:
         self.reference = reference
         self.unsettled = False
-        """An answer was lost: what was asked may still be done, until the next visit has begun."""
+        """An answer was lost: what was asked may still be done, until it has attached anew."""
+        self.members: dict[str, Member | None] = {}
+        """The session's own, by group, as far as this process made them. None: it does not know."""
         self._place = place
         self._hosts = deque(place.hosts)  # the one that answered last comes first
         self._host_timeout_s = min(HOST_TIMEOUT_MAX_S, reference.timeout_ms / 1000 / HOST_TIMEOUT_PARTS)
-        self._waiting: deque[tuple[wire.Request, asyncio.Future[wire.Answer]]] = deque()
+        self._waiting: deque[_Call] = deque()
         self._runner: asyncio.Task[None] | None = None
         self._visit: Visit | None = None
         self._closed = False
 
-    async def do(self, request: wire.Request) -> wire.Answer:
-        """Done as soon as may be; also when the caller is cancelled meanwhile.
+    async def do(self, *requests: wire.Request, anew: bool = False) -> list[wire.Answer]:
+        """Done in this order, as soon as may be; also when the caller is cancelled meanwhile. `anew`: attach first. What the
+        first is refused for is raised, and what the others are for is in their answers.
 
-        Raises SessionGone, NotAllowed, EngineUnavailable, Overloaded, OutcomeUnknown.
+        Raises SessionGone, NotAllowed, EngineUnavailable, Overloaded, OutcomeUnknown: an answer was lost.
         """
         if self._closed:
             raise EngineUnavailable("this engine is closed")
         if len(self._waiting) >= WAITING_MAX:
-            raise Overloaded(f"{WAITING_MAX} requests wait for this session")
-        done = asyncio.get_running_loop().create_future()
-        self._waiting.append((request, done))
+            raise Overloaded(f"{WAITING_MAX} calls wait for this session")
+        call = _Call(requests, anew, asyncio.get_running_loop().create_future())
+        self._waiting.append(call)
         if self._runner is None:
             self._runner = asyncio.create_task(self._run(), name="incumbent-zookeeper-session")
-        answer: wire.Answer = await done
-        refused = refusal(answer)
+        answers = await call.done
+        refused = refusal(answers[0])
         if refused is not None:
             raise refused
-        return answer
+        return answers
 
     def keep(self, first: Visit) -> None:
         """The visit that opened the session."""
@@ -78,9 +90,11 @@ class Attendant:
     async def _run(self) -> None:
         try:
             while self._waiting:
-                batch = [self._waiting.popleft() for _ in range(min(BATCH_MAX, len(self._waiting)))]
+                batch = list[_Call]()
+                while self._waiting and sum(len(call.requests) for call in batch) < BATCH_MAX:
+                    batch.append(self._waiting.popleft())
                 try:
-                    await self._visit_with(batch)
+                    await self._ask(batch)
                 except asyncio.CancelledError:
                     self._fail(batch, OutcomeUnknown("this engine was closed before the answer"))
                     raise
@@ -89,25 +103,32 @@ class Attendant:
         finally:
             self._runner = None
 
-    async def _visit_with(self, batch: list[tuple[wire.Request, asyncio.Future[wire.Answer]]]) -> None:
+    async def _ask(self, batch: list[_Call]) -> None:
         former = self._visit
-        self._visit = await self._attach()
-        if former is not None:
-            former.close()
-        self.unsettled = False  # what an earlier visit left behind is done by now, or will never be
+        if former is None or former.over or self.unsettled or any(call.anew for call in batch):
+            self._visit = await self._attach()
+            if former is not None:
+                former.close()
+            self.unsettled = False  # what was asked before is done by now, or will never be
+        assert self._visit is not None
+        requests = [request for call in batch for request in call.requests]
         try:
             async with asyncio.timeout(self._host_timeout_s * 2):
-                answers = await self._visit.ask(*(request for request, _ in batch))
+                answers = iter(await self._visit.ask(*requests))
         except TimeoutError:
             self._hosts.rotate(-1)
-            answers = [OutcomeUnknown("the server did not answer in time")] * len(batch)
-        for (_, done), answer in zip(batch, answers, strict=True):
-            if isinstance(answer, OutcomeUnknown):
-                self.unsettled = True
-                _set(done, answer)
-                continue
-            if not done.done():
-                done.set_result(answer)
+            answers = iter([OutcomeUnknown("the server did not answer in time")] * len(requests))
+        for call in batch:
+            given = list[wire.Answer]()
+            for answer in islice(answers, len(call.requests)):
+                if isinstance(answer, OutcomeUnknown):
+                    self.unsettled = True
+                    _set(call.done, answer)
+                else:
+                    self.unsettled |= answer.error == wire.SESSION_MOVED
+                    given.append(answer)
+            if not call.done.done():
+                call.done.set_result(given)
 
     async def _attach(self) -> Visit:
         """Raises SessionGone, EngineUnavailable."""
@@ -131,18 +152,13 @@ class Attendant:
             await asyncio.sleep(PAUSE_S)
         raise EngineUnavailable(f"no server answered: {trouble}")
 
-    def _fail(
-        self,
-        requests: deque[tuple[wire.Request, asyncio.Future[wire.Answer]]]
-        | list[tuple[wire.Request, asyncio.Future[wire.Answer]]],
-        error: IncumbentError,
-    ) -> None:
-        for _, done in requests:
-            _set(done, error)
-        requests.clear()
+    def _fail(self, calls: deque[_Call] | list[_Call], error: IncumbentError) -> None:
+        for call in calls:
+            _set(call.done, error)
+        calls.clear()
 
 
-def _set(done: asyncio.Future[wire.Answer], error: IncumbentError) -> None:
+def _set(done: asyncio.Future[list[wire.Answer]], error: IncumbentError) -> None:
     if not done.done():
         done.set_exception(error)
         done.exception()  # whoever was cancelled does not ask for it

@@ -33,9 +33,10 @@ async def read_cell(service: Service, group: str, name: str) -> Cell:
     path = service.tree.cell(group, name)
     while True:
         (found,) = await service.fresh(get(path), deadline_s=deadline_s)
+        cell = inline(found)
+        if cell is not None:
+            return cell
         stored = _stored(found)
-        if not stored.apart:
-            return Cell(stored.value, stored.version)
         (value,) = await service.read(get(f"{path}/{stored.apart_name}"), deadline_s=deadline_s)
         if not isinstance(value, Exception):
             return Cell(value[0], stored.version)
@@ -43,6 +44,12 @@ async def read_cell(service: Service, group: str, name: str) -> Cell:
             raise unexpected(value)
         if service.now_s() >= deadline_s:  # overwritten while it was read, again and again
             raise EngineUnavailable("the cell is written faster than it can be read")
+
+
+def inline(found: Any) -> Cell | None:
+    """The cell that was read; None when its value lies apart."""
+    stored = _stored(found)
+    return None if stored.apart else Cell(stored.value, stored.version)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ from incumbent.engines.inputs import (
     check_request_id,
     check_ttl,
 )
-from incumbent.engines.trips import join_and_claim, with_cell
+from incumbent.engines.trips import claim_joined
 from incumbent.engines.zookeeper import cell_steps, layout, members
 from incumbent.engines.zookeeper.cell_steps import CellStep
 from incumbent.engines.zookeeper.cells import WRITER_BYTES
@@ -43,6 +43,7 @@ from incumbent.engines.zookeeper.place import Place
 from incumbent.engines.zookeeper.reference import Reference
 from incumbent.engines.zookeeper.service import Service
 from incumbent.engines.zookeeper.sessions import Sessions
+from incumbent.engines.zookeeper.standing import Standing
 from incumbent.engines.zookeeper.watches import Mark, Turn, watch_group, watch_turn
 from incumbent.errors import InvalidInput, NotFirst
 
@@ -53,6 +54,7 @@ class ZooKeeperEngine:
     def __init__(self, place: Place) -> None:
         self.service = Service(place, Tree(place.root), Line(place))
         self._sessions = Sessions(self.service)
+        self._standing = Standing(self.service, self._sessions)
 
     @classmethod
     async def open(cls, place: Place) -> ZooKeeperEngine:
@@ -96,18 +98,26 @@ class ZooKeeperEngine:
         check_name("group", group)
         check_request_id(request_id)
         check_member_value(value)
-        return await self._sessions.join(reference, group, request_id, value)
+        member, _ = await self._standing.stand(reference, group, request_id, value, None)
+        return member
 
     async def claim(self, member: Member, cell: str | None = None) -> Claimed | Waiting:
         self._check_member(member)
         check_beside(cell)
-        return await with_cell(self, await members.claim(self.service, member), cell)
+        self.service.check_open()
+        return await self._standing.claim(member, cell)
 
     async def stand(
         self, session: Session, group: str, request_id: str, value: bytes, cell: str | None = None
     ) -> tuple[Member, Claimed | Waiting]:
+        self.service.check_open()
+        reference = self._reference(session.ref)
+        check_name("group", group)
+        check_request_id(request_id)
+        check_member_value(value)
         check_beside(cell)
-        return await join_and_claim(self, session, group, request_id, value, cell)
+        member, answer = await self._standing.stand(reference, group, request_id, value, cell)
+        return (member, answer) if answer is not None else await claim_joined(self, member, cell)
 
     async def update(self, member: Member, value: bytes) -> None:
         self._check_member(member)
@@ -115,7 +125,10 @@ class ZooKeeperEngine:
         await members.update(self.service, member, value)
 
     async def leave(self, member: Member) -> None:
-        await self.remove(member.group, member.id, member.revision)
+        self.service.check_open()
+        check_name("group", member.group)
+        if not await self._standing.leave(member):
+            await self.remove(member.group, member.id, member.revision)
 
     async def remove(self, group: str, id: str, revision: int) -> bool:  # noqa: A002  - the member's id
         """As `end_session`: gone after a lost answer counts as removed by it. A foreign candidate can be removed too."""
@@ -164,6 +177,7 @@ class ZooKeeperEngine:
         if self.service.closed or os.getpid() != self.service.pid:
             return  # closed already; or a forked child, where all of it is the parent's
         self.service.closed = True
+        await self._standing.close()
         await self._sessions.close()
         await self.service.line.close()
 

@@ -46,33 +46,20 @@ RELISTS_MAX: Final = 16
 """How often a group is listed again because a member left between the list and the reading of it."""
 
 
-async def claim(service: Service, member: Member) -> Claimed | Waiting:
-    """Raises MemberGone, IncarnationChanged, EngineUnavailable."""
-    tree = service.tree
-    mine = tree.member(member.group, member.id)
-    service.check_open()
-    asked_after = service.history.newest
-    (check, incarnation, stat, listed), zxid = await service.line.ask(
-        commit(("check", mine, -1)),
-        get(tree.incarnation),
-        exists(mine),
-        children(tree.group(member.group)),
-        writes=False,
-        timeout=service.call_timeout_s,
-    )
-    service.history.committed(asked_after, zxid)
-    if failure(check) is not None or not _is(member, stat):
-        raise gone(member)
+def decide(service: Service, member: Member, incarnation: Any, listed: Any) -> Claimed | Waiting:
+    """From what was read behind a write that a quorum committed while the member lived. Raises MemberGone, IncarnationChanged."""
     current = service.incarnation(incarnation)
     _check_joined_since(member, current)
-    seats = _seats(service, listed)
-    at = next((at for at, seat in enumerate(seats) if seat.name == member.id), None)
+    queue = seats(service, listed)
+    at = next((at for at, seat in enumerate(queue) if seat.name == member.id), None)
     if at is None:
         raise gone(member)
     if at == 0:
         return Claimed(member, _token(current, member.revision))
-    behind = seats[at - 1].name
-    return Waiting(behind, Turn((tree.member(member.group, behind), mine)), None)
+    tree, behind = service.tree, queue[at - 1].name
+    return Waiting(
+        behind, Turn((tree.member(member.group, behind), tree.member(member.group, member.id))), None
+    )
 
 
 async def check_first(service: Service, claimed: Claimed, deadline_s: float) -> int:
@@ -90,8 +77,8 @@ async def check_first(service: Service, claimed: Claimed, deadline_s: float) -> 
             children(tree.group(member.group)),
             deadline_s=deadline_s,
         )
-        seats = _seats(service, listed)
-        if not _is(member, stat) or not seats or seats[0].name != member.id:
+        queue = seats(service, listed)
+        if not _is(member, stat) or not queue or queue[0].name != member.id:
             continue
         try:
             current = service.incarnation(incarnation)
@@ -113,18 +100,15 @@ async def roster(service: Service, group: str) -> Roster:
             children(tree.group(group)),
             deadline_s=deadline_s,
         )
-        seats = _seats(service, listed)
-        mark = Mark(
-            0 if isinstance(listed, Exception) else listed[1].pzxid,
-            0 if bell is None or isinstance(bell, Exception) else bell.mzxid,
-        )
+        queue = seats(service, listed)
+        mark = Mark.of(listed if isinstance(listed, Exception) else listed[1], bell)
         nodes = list[Any]()
-        for at in range(0, len(seats), READS_MAX):
-            part = (get(tree.member(group, seat.name)) for seat in seats[at : at + READS_MAX])
+        for at in range(0, len(queue), READS_MAX):
+            part = (get(tree.member(group, seat.name)) for seat in queue[at : at + READS_MAX])
             nodes += await service.read(*part, deadline_s=deadline_s)
         if any(isinstance(node, NoNode) for node in nodes):
             continue  # it has left since: the list is no longer anybody's present
-        entries = tuple(_entry(seat, node) for seat, node in zip(seats, nodes, strict=True))
+        entries = tuple(_entry(seat, node) for seat, node in zip(queue, nodes, strict=True))
         return Roster(mark, entries, _token_of_first(service, incarnation, entries))
     raise EngineUnavailable("the group changes faster than it can be read")
 
@@ -188,7 +172,8 @@ def _check_joined_since(member: Member, current: Incarnation) -> None:
         raise IncarnationChanged(f"member {member.id} joined before the incarnation was raised: join again")
 
 
-def _seats(service: Service, listed: Any) -> list[Seat]:
+def seats(service: Service, listed: Any) -> list[Seat]:
+    """Raises Unsupported, as `layout.queue`."""
     if isinstance(listed, NoNode):
         return []
     if isinstance(listed, Exception):

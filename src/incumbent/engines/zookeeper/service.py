@@ -11,11 +11,12 @@ from typing import Any, Final
 from kazoo import exceptions as kazoo_errors
 from kazoo.client import KazooClient
 
-from incumbent.engines.zookeeper import layout
+from incumbent.engines.zookeeper import layout, wire
 from incumbent.engines.zookeeper.history import History
 from incumbent.engines.zookeeper.layout import Tree
 from incumbent.engines.zookeeper.line import Line
 from incumbent.engines.zookeeper.place import Place
+from incumbent.engines.zookeeper.visit import refusal
 from incumbent.errors import EngineUnavailable, NotAllowed, OutcomeUnknown, Unsupported
 
 CALL_TIMEOUT_S: Final = 5.0
@@ -137,6 +138,14 @@ def exists(path: str) -> Op:
 
 def children(path: str) -> Op:
     return lambda client: client.get_children_async(path, include_data=True)
+
+
+def as_read(answer: wire.Answer) -> Any:
+    """A visit's answer as the line gives it. Raises NotAllowed, SessionGone, OutcomeUnknown."""
+    refused = refusal(answer)
+    if refused is not None:
+        raise refused
+    return NoNode() if answer.error == wire.NO_NODE else (answer.held, answer.stat)
 
 
 def commit(*steps: tuple[Any, ...]) -> Op:

@@ -10,12 +10,11 @@ import asyncio
 import math
 from typing import Final
 
-from incumbent.engines.api import Member, Session
-from incumbent.engines.zookeeper import layout, visit, wire
+from incumbent.engines.api import Session
+from incumbent.engines.zookeeper import visit, wire
 from incumbent.engines.zookeeper.attendant import HOST_TIMEOUT_MAX_S, Attendant
-from incumbent.engines.zookeeper.layout import check_sequence
 from incumbent.engines.zookeeper.reference import Reference
-from incumbent.engines.zookeeper.service import NoNode, Service, children, commit, exists, get, unexpected
+from incumbent.engines.zookeeper.service import NoNode, Service, get, unexpected
 from incumbent.engines.zookeeper.visit import Visit
 from incumbent.errors import (
     EngineUnavailable,
@@ -24,10 +23,7 @@ from incumbent.errors import (
     OutcomeUnknown,
     Overloaded,
     SessionGone,
-    Unsupported,
-    invariant,
 )
-from incumbent.ids import TOKEN_NATIVE_MAX
 
 RETRY_PAUSE_S: Final = 0.05
 ATTACHED_MAX: Final = 1024
@@ -39,7 +35,6 @@ class Sessions:
         self._service = service
         self._attendants: dict[int, Attendant] = {}
         self._breaks: dict[int, int] = {}  # by session: how often the history had gone back when it was met
-        self._joins: dict[tuple[int, str], asyncio.Task[Member]] = {}
 
     # --- opening --------------------------------------------------------------------------------------------------
 
@@ -121,7 +116,7 @@ class Sessions:
             first.close()
             raise
         service.history.committed(asked_after, answer.zxid)
-        self._attend(reference).keep(first)
+        self.attend(reference).keep(first)
         return reference
 
     async def _first_visit(self, timeout_ms: int, deadline_s: float) -> Visit:
@@ -141,15 +136,15 @@ class Sessions:
 
     async def renew(self, reference: Reference) -> None:
         """Raises SessionGone, IncarnationChanged, EngineUnavailable, OutcomeUnknown."""
-        attendant = self._attend(reference)
+        attendant = self.attend(reference)
         asked_after = self._service.history.newest
         try:
-            answer = await attendant.do(wire.set_data(reference.node, reference.to_bytes()))
+            (answer,) = await attendant.do(wire.set_data(reference.node, reference.to_bytes()), anew=True)
         except SessionGone:
-            await self._forget(reference.session)
+            await self.forget(reference.session)
             raise
         if answer.error == wire.NO_NODE:
-            await self._forget(reference.session)
+            await self.forget(reference.session)
             raise SessionGone("the session has ended")
         self._service.history.committed(asked_after, answer.zxid)
         if self._breaks[reference.session] != self._service.history.breaks:
@@ -160,7 +155,7 @@ class Sessions:
         service = self._service
         deadline_s, unknown, trouble = service.deadline_s(), None, None
         hosts = list(service.place.hosts)
-        await self._forget(reference.session)
+        await self.forget(reference.session)
         while True:
             for address in hosts:
                 service.check_open()
@@ -184,95 +179,9 @@ class Sessions:
                 raise EngineUnavailable(f"no server was reached: {trouble}")
             await asyncio.sleep(RETRY_PAUSE_S)
 
-    # --- joining --------------------------------------------------------------------------------------------------
-
-    async def join(self, reference: Reference, group: str, request_id: str, value: bytes) -> Member:
-        """One at a time for a session and group, and to its end also when the caller is cancelled: what was asked for may be
-        done, and the next join must find it."""
-        key = (reference.session, group)
-        while (former := self._joins.get(key)) is not None:
-            await asyncio.wait([former])
-            if self._joins.get(key) is former:
-                del self._joins[key]
-        task = asyncio.create_task(self._join(reference, group, request_id, value))
-        self._joins[key] = task
-        task.add_done_callback(lambda _: self._joined(key, task))
-        return await asyncio.shield(task)
-
-    def _joined(self, key: tuple[int, str], task: asyncio.Task[Member]) -> None:
-        if self._joins.get(key) is task:
-            del self._joins[key]
-        if not task.cancelled():
-            task.exception()  # whoever was cancelled does not ask for it
-
-    async def _join(self, reference: Reference, group: str, request_id: str, value: bytes) -> Member:
-        service, attendant = self._service, self._attend(reference)
-        deadline_s = service.deadline_s()
-        prefix = layout.member_prefix(service.place.layout, reference.session, request_id)
-        while True:
-            if attendant.unsettled:
-                await self.renew(reference)
-            found = await self._find(reference, group, deadline_s)
-            if found is not None:
-                return found
-            create = wire.create(
-                service.tree.member(group, prefix),
-                value,
-                sequential=True,
-                owned=service.place.login is not None,
-            )
-            asked_after = service.history.newest
-            try:
-                answer = await attendant.do(create)
-            except SessionGone:
-                await self._forget(reference.session)
-                raise
-            except OutcomeUnknown:
-                if service.now_s() >= deadline_s:
-                    raise
-                continue
-            if answer.error == wire.OK:
-                service.history.committed(asked_after, answer.zxid)
-                return await self._admit(group, answer)
-            await service.make(service.tree.group(group), deadline_s=deadline_s)
-
-    async def _find(self, reference: Reference, group: str, deadline_s: float) -> Member | None:
-        """The member that the session has there. A name alone is no proof: the node's owner is (P47)."""
-        service = self._service
-        group_path = service.tree.group(group)
-        (listed,) = await service.fresh(children(group_path), deadline_s=deadline_s)
-        if isinstance(listed, NoNode):
-            return None
-        if isinstance(listed, Exception):
-            raise unexpected(listed)
-        for seat in layout.queue(service.place.layout, listed[0]):
-            if seat.session != reference.session:
-                continue
-            (stat,) = await service.read(exists(f"{group_path}/{seat.name}"), deadline_s=deadline_s)
-            if stat is not None and stat.ephemeralOwner & ((1 << 64) - 1) == reference.session:
-                return Member(group, seat.name, stat.czxid)
-        return None
-
-    async def _admit(self, group: str, answer: wire.Answer) -> Member:
-        """What was created, unless its number is one that nobody may lead with: then it goes again. Raises Unsupported."""
-        name = answer.created.rpartition("/")[2]
-        try:
-            seat = layout.read_member(self._service.place.layout, name)
-            invariant(seat is not None, "ZooKeeper numbers what it was told to", name=name)
-            assert seat is not None
-            check_sequence(seat.sequence)
-            if answer.revision > TOKEN_NATIVE_MAX:
-                raise Unsupported(
-                    f"ZooKeeper's epoch has come to {answer.revision >> 32}: no token can hold it"
-                )
-        except Unsupported:
-            await self._service.write(commit(("delete", answer.created)))
-            raise
-        return Member(group, name, answer.revision)
-
     # --- keeping --------------------------------------------------------------------------------------------------
 
-    def _attend(self, reference: Reference) -> Attendant:
+    def attend(self, reference: Reference) -> Attendant:
         attendant = self._attendants.get(reference.session)
         if attendant is None:
             attendant = Attendant(self._service.place, reference)
@@ -280,15 +189,16 @@ class Sessions:
             self._breaks[reference.session] = self._service.history.breaks
         return attendant
 
-    async def _forget(self, session: int) -> None:
+    def attending(self, session: int) -> Attendant | None:
+        """None: this engine object does not hold that session."""
+        return self._attendants.get(session)
+
+    async def forget(self, session: int) -> None:
         attendant = self._attendants.pop(session, None)
         self._breaks.pop(session, None)
         if attendant is not None:
             await attendant.close()
 
     async def close(self) -> None:
-        for task in list(self._joins.values()):
-            task.cancel()
-        await asyncio.gather(*self._joins.values(), return_exceptions=True)
         for session in list(self._attendants):
-            await self._forget(session)
+            await self.forget(session)

@@ -16,7 +16,7 @@ from incumbent.engines.zookeeper import wire
 from incumbent.engines.zookeeper.place import Address, Place
 from incumbent.errors import EngineUnavailable, NotAllowed, OutcomeUnknown, ProtocolViolation, SessionGone
 
-STREAM_BYTES_MAX: Final = wire.FRAME_BYTES_MAX
+STREAM_BYTES_MAX: Final = 1 << 20
 
 
 class Visit:
@@ -33,11 +33,12 @@ class Visit:
     async def ask(self, *requests: wire.Request) -> list[wire.Answer | OutcomeUnknown]:
         """The answers in the order of the requests, which are sent at once and done in order. Where the connection ends
         before, OutcomeUnknown stands for the rest."""
-        sent = list[tuple[int, int]]()
+        sent, frames = list[tuple[int, int]](), bytearray()
         for request in requests:
             self._xid += 1
             sent.append((self._xid, request.kind))
-            self._writer.write(wire.framed(wire.request(self._xid, request)))
+            frames += wire.framed(wire.request(self._xid, request))
+        self._writer.write(frames)
         answers = list[wire.Answer | OutcomeUnknown]()
         try:
             await self._writer.drain()
@@ -58,6 +59,11 @@ class Visit:
         if found != xid:
             raise ProtocolViolation(f"an answer to {found}, and {xid} was asked")
         return answer
+
+    @property
+    def over(self) -> bool:
+        """The server has closed the connection, as far as it is known."""
+        return self._reader.at_eof() or self._writer.is_closing()
 
     def close(self) -> None:
         """The session stays as it is."""

@@ -12,10 +12,21 @@ from incumbent.errors import EngineUnavailable, WatchLost
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A group's state: when its children last changed, and when its bell was last written."""
+    """What a group's two nodes say of how often it changed: its own, whose children come and go, and its bell."""
 
-    children: int
-    bell: int
+    made: tuple[int, int]  # by which zxids; 0 = there is none
+    changes: int  # since then
+
+    @classmethod
+    def of(cls, group: Any, bell: Any) -> Mark:
+        """From the nodes' facts, or what says that there is no such node."""
+        of_group = (0, 0) if group is None or isinstance(group, NoNode) else (group.czxid, group.cversion)
+        of_bell = (0, 0) if bell is None or isinstance(bell, NoNode) else (bell.czxid, bell.version)
+        return cls((of_group[0], of_bell[0]), of_group[1] + of_bell[1])
+
+    def changed_since(self, former: Mark, *, told: int) -> bool:
+        """More often than `told`."""
+        return self.made != former.made or self.changes - former.changes > told
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +41,17 @@ async def watch_group(service: Service, group: str, after: Mark) -> AsyncIterato
     path, bell = service.tree.group(group), service.tree.bell(group)
     watcher = service.line.watcher(path, bell)
     try:
-        seen = after
+        seen, told = after, 0
         while True:
             watcher.arm()
             now = await _mark(service, path, bell)
             watcher.check()
-            if now != seen:
-                seen = now
+            if now.changed_since(seen, told=told):
                 yield None
-            else:
-                await watcher.changed()
+            seen = now
+            await watcher.changed()
+            yield None  # of what came first since; whether there was more, the next look tells
+            told = 1
     finally:
         watcher.close()
 
@@ -56,17 +68,17 @@ async def watch_turn(service: Service, turn: Turn) -> AsyncIterator[None]:
                 yield None
                 raise WatchLost("who was waited for is gone: claim again")
             await watcher.changed()
+            yield None
     finally:
         watcher.close()
 
 
 async def _mark(service: Service, path: str, bell: str) -> Mark:
     """Watches both from here on, also where there is nothing yet."""
-    group, rung, listed = await _read(
+    group, rung, _ = await _read(
         service, _exists(service, path), _exists(service, bell), _children(service, path)
     )
-    children = 0 if group is None or isinstance(listed, NoNode) else listed[1].pzxid
-    return Mark(children, 0 if rung is None else rung.mzxid)
+    return Mark.of(group, rung)
 
 
 async def _read(service: Service, *ops: Any) -> list[Any]:

@@ -8,18 +8,21 @@ another where the old one ended, so what is done in a session's name is done her
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from incumbent.errors import ProtocolViolation
 
-FRAME_BYTES_MAX: Final = 1 << 20
+FRAME_BYTES_MAX: Final = 1 << 24
+"""A list of all who queue, a hundred thousand of them."""
 PASSWORD_BYTES: Final = 16
 NOBODY: Final = bytes(PASSWORD_BYTES)
 AUTH_XID: Final = -4
 XID_MAX: Final = (1 << 31) - 1
 
-CREATE2, SET_DATA, AUTH, CLOSE = 15, 5, 100, -11
+DELETE, EXISTS, GET_DATA, SET_DATA, GET_CHILDREN2, CHECK, MULTI, CREATE2 = 2, 3, 4, 5, 12, 13, 14, 15
+AUTH, CLOSE = 100, -11
 EPHEMERAL, SEQUENTIAL = 1, 2
 ALL_PERMISSIONS: Final = 31
 
@@ -32,6 +35,8 @@ _REPLY: Final = struct.Struct(">iqi")
 _CONNECT: Final = struct.Struct(">iqiq")
 _CONNECTED: Final = struct.Struct(">iiq")
 _STAT: Final = struct.Struct(">qqqqiiiqiiq")
+_STEP: Final = struct.Struct(">i?i")
+_UNWATCHED: Final = b"\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +55,28 @@ class Attached:
         return f"Attached(timeout_ms={self.timeout_ms}, session={self.session:#x})"
 
 
+class Stat(NamedTuple):
+    """A node's facts, by ZooKeeper's own names."""
+
+    czxid: int  # created it
+    mzxid: int  # wrote it last
+    ctime: int
+    mtime: int
+    version: int
+    cversion: int
+    aversion: int
+    owner: int  # signed
+    size: int
+    children: int
+    pzxid: int  # last created or deleted a child
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     zxid: int  # what the server had come to
     error: int
-    created: str = ""  # the path
-    revision: int = 0  # the zxid that created it
+    held: Any = None  # the path that was created, the node's data, or the names of its children
+    stat: Stat | None = None
 
 
 def framed(payload: bytes) -> bytes:
@@ -106,6 +127,29 @@ def set_data(path: str, data: bytes) -> Request:
     return Request(SET_DATA, _buffer(path.encode()) + _buffer(data) + struct.pack(">i", -1))
 
 
+def delete(path: str) -> Request:
+    return Request(DELETE, _buffer(path.encode()) + struct.pack(">i", -1))
+
+
+def exists(path: str) -> Request:
+    return Request(EXISTS, _buffer(path.encode()) + _UNWATCHED)
+
+
+def get(path: str) -> Request:
+    return Request(GET_DATA, _buffer(path.encode()) + _UNWATCHED)
+
+
+def children(path: str) -> Request:
+    return Request(GET_CHILDREN2, _buffer(path.encode()) + _UNWATCHED)
+
+
+def check(path: str) -> Request:
+    """A transaction, which a quorum has to commit, of nothing but the question whether the node is there. What it says is not
+    read: it is asked for what stands behind it."""
+    step = _STEP.pack(CHECK, False, -1) + _buffer(path.encode()) + struct.pack(">i", -1)
+    return Request(MULTI, step + _STEP.pack(-1, True, -1))
+
+
 def is_of_login(frame: bytes) -> bool:
     return frame[:4] == _LENGTH.pack(AUTH_XID)
 
@@ -122,9 +166,9 @@ def answer(frame: bytes, kind: int) -> tuple[int, Answer]:
         reader = _Reader(frame, _REPLY.size)
         if error != OK:
             return xid, Answer(zxid, error)
-        if kind == CREATE2:
-            return xid, Answer(zxid, OK, reader.text(), reader.created_at())
-        return xid, Answer(zxid, OK)
+        if kind not in _HELD:
+            return xid, Answer(zxid, OK)
+        return xid, Answer(zxid, OK, _HELD[kind](reader), reader.stat())
     except (struct.error, IndexError, UnicodeDecodeError) as problem:
         raise ProtocolViolation(f"an answer of {len(frame)} bytes cannot be read") from problem
 
@@ -153,9 +197,24 @@ class _Reader:
     def text(self) -> str:
         return self.buffer().decode()
 
-    def created_at(self) -> int:
-        """Of a node's facts, the zxid that created it."""
-        return self.unpack(_STAT)[0]
+    def texts(self) -> tuple[str, ...]:
+        (count,) = self.unpack(_LENGTH)
+        return tuple(self.text() for _ in range(count))
+
+    def nothing(self) -> None:
+        pass
+
+    def stat(self) -> Stat:
+        return Stat(*self.unpack(_STAT))
+
+
+_HELD: Final[dict[int, Callable[[_Reader], Any]]] = {
+    CREATE2: _Reader.text,
+    EXISTS: _Reader.nothing,
+    GET_DATA: _Reader.buffer,
+    GET_CHILDREN2: _Reader.texts,
+}
+"""By the kind of request, what its answer holds in front of the node's facts; the others hold nothing that is read."""
 
 
 def _buffer(data: bytes) -> bytes:
