@@ -11,11 +11,12 @@ import json
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from tests.servers.packages import NotAvailable
-from tests.torture.chunks import in_chunks
+from tests.torture.chunks import in_chunks, replay
 from tests.torture.engines.worlds import SETTINGS
 from tests.torture.run import can_run, torture
 
@@ -25,9 +26,12 @@ ENGINES: Final = (CLUSTER, *SETTINGS)
 
 
 def of_the_cluster(seconds: float, seed: int) -> dict[str, Any]:
+    again = replay(CLUSTER, seed, seconds)
+    sys.stderr.write(f"{CLUSTER}, seed {seed}: {again}\n")
     with tempfile.TemporaryDirectory(prefix="incumbent-torture-") as directory:
         summary = asyncio.run(torture(Path(directory), seconds, seed))
         if not summary["clean"]:
+            sys.stderr.write(f"not clean; again: {again}\n")
             for log in Path(directory).glob("*.log"):
                 sys.stderr.write(f"--- {log.name}\n{log.read_text()[-3000:]}\n")
     return summary
@@ -44,14 +48,11 @@ def main() -> int:
     if (why := can_run()) is not None:
         sys.stderr.write(f"torture: {why}\n")
         return 2
-    sys.stderr.write(f"torture: seed {options.seed}\n")
-    clean = True
+    clean, seconds = True, 60 * options.minutes
     for engine in ENGINES if options.engine == ALL else (options.engine,):
         try:
-            if engine == CLUSTER:
-                summary = of_the_cluster(60 * options.minutes, options.seed)
-            else:
-                summary = in_chunks(engine, 60 * options.minutes, options.seed)
+            run = of_the_cluster if engine == CLUSTER else partial(in_chunks, engine)
+            summary = run(seconds, options.seed)
         except NotAvailable as reason:
             sys.stderr.write(f"torture: {engine}: {reason}\n")
             return 2

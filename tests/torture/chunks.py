@@ -73,7 +73,8 @@ def total(summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
     whole |= {name: sum(summary[name] for summary in summaries) for name in SUMMED}
     whole |= {name: dict(sum((Counter(s[name]) for s in summaries), Counter[str]())) for name in COUNTED}
-    whole["leaderless_s"] = max(summary["leaderless_s"] for summary in summaries)
+    longest = max(summaries, key=lambda summary: summary["leaderless_s"])
+    whole |= {name: longest[name] for name in ("leaderless_s", "leaderless_during")}
     whole |= {name: [one for summary in summaries for one in summary[name]] for name in LISTED}
     whole["clean"] = all(summary["clean"] for summary in summaries)
     return whole

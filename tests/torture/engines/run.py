@@ -119,19 +119,19 @@ class Run:
     async def roll_call(self) -> None:
         """Now that everybody is well, each candidate leads: who does is killed, until the last one has led."""
         for left in range(len(NAMES), 0, -1):
-            if await self.until_led(HEALED_TIMEOUT_S) is None:
+            leader = await self.until_led(HEALED_TIMEOUT_S)
+            if leader is None:
                 self.broken.append(f"nobody of {left} led within {HEALED_TIMEOUT_S} s after the last fault")
                 return
-            holder = self.standing.history.holder
-            if holder is not None:
-                self.standing.begin(Verb.KILL, holder, 0)
+            self.standing.begin(Verb.KILL, leader, 0)
 
-    async def until_led(self, timeout_s: float) -> float | None:
-        """Until the sink takes a write that is newer than this call: how long that took, or None."""
+    async def until_led(self, timeout_s: float) -> str | None:
+        """Who leads and writes from now on; None when nobody does in time."""
         begin_ns = CLOCK.now_ns()
         while CLOCK.now_ns() - begin_ns < timeout_s * 1e9:
-            if self.standing.history.accepted_ns > begin_ns:
-                return (CLOCK.now_ns() - begin_ns) / 1e9
+            leader, led_ns = self.standing.history.led
+            if led_ns > begin_ns:
+                return leader
             await asyncio.sleep(0.05)
         return None
 

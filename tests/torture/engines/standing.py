@@ -100,30 +100,31 @@ class Tail:
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("rb")
-        self._acting = ("", 0)
-        self._accepted_ns = 0
+        self._acting = ("", 0, 0)  # candidate, token, time
+        self._led = ("", 0)
 
     @property
     def holder(self) -> str | None:
         """Who leads, as far as its acts tell."""
         self._read()
-        candidate, acted_ns = self._acting
+        candidate, _, acted_ns = self._acting
         return candidate if CLOCK.now_ns() - acted_ns < FRESH_NS else None
 
     @property
-    def accepted_ns(self) -> int:
-        """When the sink last took a write."""
+    def led(self) -> tuple[str, int]:
+        """Who last passed its check with a token that the sink then took, and when. What former leaders sent late is none of it."""
         self._read()
-        return self._accepted_ns
+        return self._led
 
     def _read(self) -> None:
         while (line := self._file.readline()).endswith(b"\n"):
             event = json.loads(line)
+            candidate, token, acted_ns = self._acting
             match event["event"]:
                 case Kind.ACTING:
-                    self._acting = event["candidate"], event["time_ns"]
-                case Kind.ACCEPTED:
-                    self._accepted_ns = event["time_ns"]
+                    self._acting = event["candidate"], event["token"], event["time_ns"]
+                case Kind.ACCEPTED if event["token"] == token:
+                    self._led = candidate, acted_ns
         self._file.seek(-len(line), os.SEEK_CUR)
 
     def close(self) -> None:

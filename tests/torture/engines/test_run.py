@@ -48,7 +48,7 @@ class World:
 
 class Standing:
     def __init__(self, done: list[Done]) -> None:
-        self.history = SimpleNamespace(holder="b", accepted_ns=0)
+        self.history = SimpleNamespace(holder="b", led=("", 0))
         self.over: dict[str, int] = {}
         self._done = done
 
@@ -143,8 +143,8 @@ async def test_every_candidate_is_called_in_the_end(
         holder = "a"
 
         @property
-        def accepted_ns(self) -> int:
-            return CLOCK.now_ns() + 1
+        def led(self) -> tuple[str, int]:
+            return "a", CLOCK.now_ns()
 
     standing.history = Led()  # type: ignore[assignment]
     await running.roll_call()

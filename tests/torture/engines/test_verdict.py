@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from incumbent.check import history
 from incumbent.check.leadership import Fault
 from tests.check.test_leadership import Line, accepted, acting, elected, ended, refused
@@ -28,11 +26,12 @@ def reported(lines: list[Line], *struck: Struck, excuse: float | None = None) ->
 
 
 def test_a_clean_run_is_clean_and_counted() -> None:
-    told = reported(CLEAN, Struck(KILL, ["a"], 60, 65))
+    told = reported(CLEAN, Struck(KILL, ["a"], 60, 65), Struck(STEP, ["server"], 100, 100))
     assert told.clean
-    assert told.leaderless_s == pytest.approx(30e-9)
+    assert told.leaderless_ns == (60, 90)
     counts = told.as_json()
-    assert counts["faults"] == {"kill holder": 1}
+    assert counts["faults"] == {"kill holder": 1, "step servers": 1}
+    assert counts["leaderless_during"] == ["kill holder"]
     assert (counts["terms"], counts["accepted"], counts["refused"]) == (2, 2, 1)
 
 

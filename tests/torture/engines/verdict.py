@@ -39,23 +39,26 @@ class Report:
         return not self.faults and not self.broken and not self.judgement.gaps
 
     @property
-    def leaderless_s(self) -> float:
-        """The longest time between two leaderships."""
-        longest_ns, end_ns = 0, None
+    def leaderless_ns(self) -> tuple[int, int]:
+        """The longest time between two leaderships: from when to when."""
+        longest, end_ns = (0, 0), None
         for leadership in self.judgement.leaderships:
-            if end_ns is not None:
-                longest_ns = max(longest_ns, leadership.start_ns - end_ns)
+            if end_ns is not None and leadership.start_ns - end_ns > longest[1] - longest[0]:
+                longest = end_ns, leadership.start_ns
             end_ns = max(end_ns or 0, leadership.end_ns)
-        return longest_ns / 1e9
+        return longest
 
     def as_json(self) -> dict[str, Any]:
+        begin_ns, end_ns = self.leaderless_ns
+        meanwhile = [str(one.kind) for one in self.struck if one.begin_ns < end_ns and one.end_ns > begin_ns]
         return {
             "faults": dict(sorted(Counter(str(one.kind) for one in self.struck).items())),
             "faults_total": len(self.struck),
             "terms": len(self.judgement.leaderships),
             "accepted": self.judgement.accepted,
             "refused": self.judgement.refused,
-            "leaderless_s": round(self.leaderless_s, 2),
+            "leaderless_s": round((end_ns - begin_ns) / 1e9, 2),
+            "leaderless_during": meanwhile,
             "excused": [finding.explanation for finding in self.excused],
             "findings": [f"{finding.fault}: {finding.explanation}" for finding in self.faults],
             "gaps": list(self.judgement.gaps),
