@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,12 +77,12 @@ class Ensemble:
             case _:
                 pass
 
-    def ended(self) -> Mapping[str, int]:
-        processes = self._server.processes
-        over = {name: code for name, one in processes.items() if (code := one.poll()) is not None}
-        for name in over:
-            self._server.start(name)
-        return over
+    @property
+    def processes(self) -> Mapping[str, subprocess.Popen[bytes]]:
+        return self._server.processes
+
+    def start(self, member: str) -> None:
+        self._server.start(member)
 
     def wait(self) -> None:
         self._server.wait()

@@ -6,7 +6,7 @@ import asyncio
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -113,8 +113,15 @@ class Run:
         """Candidates must not end by themselves; servers do with their own faults, which is noted."""
         for name, code in self.standing.ended().items():
             self.broken.append(f"candidate {name} ended by itself with status {code}")
-        for name, code in (await self.ask(self.world.ended)).items():
+        for name, code in (await self.ask(self._restart_servers)).items():
             self.notes[f"server {name} ended with status {code}"] += 1
+
+    def _restart_servers(self) -> Mapping[str, int]:
+        processes = self.world.processes
+        over = {name: code for name, process in processes.items() if (code := process.poll()) is not None}
+        for name in over:
+            self.world.start(name)
+        return over
 
     async def roll_call(self) -> None:
         """Now that everybody is well, each candidate leads: who does is killed, until the last one has led."""

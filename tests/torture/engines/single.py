@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,13 +15,13 @@ from tests.servers.wallclock import WallClock
 from tests.torture.engines.faults import Verb
 from tests.torture.engines.world import World
 
-MEMBERS: Final = ("server",)
+API_SERVER: Final = "api"
 REDIS_STEPS_S: Final = (-2, -1, 1, 5, 60, 3600)
 """From what it was. Sessions end by this clock, so it never goes back by more than a candidate waits for in this run."""
 
 
 class RedisWorld:
-    members = MEMBERS
+    members = (PRIMARY,)
 
     def __init__(self, server: Redis, host: str, clock: WallClock) -> None:
         self._server = server
@@ -33,7 +34,7 @@ class RedisWorld:
         return f"redis://{self._host}:{port}/0?timeout=1&accept=advisory"
 
     def leader(self) -> str | None:
-        return MEMBERS[0]
+        return PRIMARY
 
     def begin(self, verb: Verb, members: Sequence[str], step_s: int) -> None:
         match verb:
@@ -56,19 +57,19 @@ class RedisWorld:
             case _:
                 pass
 
-    def ended(self) -> Mapping[str, int]:
-        processes = self._server.processes
-        over = {name: code for name, one in processes.items() if (code := one.poll()) is not None}
-        for name in over:
-            self._server.start(name)
-        return over
+    @property
+    def processes(self) -> Mapping[str, subprocess.Popen[bytes]]:
+        return self._server.processes
+
+    def start(self, member: str) -> None:
+        self._server.start(member)
 
     def wait(self) -> None:
         self._server.wait()
 
 
 class KubernetesWorld:
-    members = MEMBERS
+    members = (API_SERVER,)
 
     def __init__(self, server: Kubernetes) -> None:
         self._server = server
@@ -77,7 +78,7 @@ class KubernetesWorld:
         return f"kubernetes://default?kubeconfig={self._server.config}"
 
     def leader(self) -> str | None:
-        return MEMBERS[0]
+        return API_SERVER
 
     def begin(self, verb: Verb, members: Sequence[str], step_s: int) -> None:
         match verb:
@@ -103,10 +104,12 @@ class KubernetesWorld:
             case _:
                 pass
 
-    def ended(self) -> Mapping[str, int]:
-        """Raises AssertionError where it did: what it kept is gone with it."""
-        assert self._server.process.poll() is None
-        return {}
+    @property
+    def processes(self) -> Mapping[str, subprocess.Popen[str]]:
+        return {API_SERVER: self._server.process}
+
+    def start(self, member: str) -> None:
+        raise AssertionError("the fake ended by itself, and what it kept is gone with it")
 
     def wait(self) -> None:
         pass

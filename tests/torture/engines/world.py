@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from tests.torture.engines.faults import Verb
 
@@ -23,8 +24,12 @@ class World(Protocol):
     def end(self, verb: Verb, members: Sequence[str]) -> None:
         """What `begin` did is over: they are there again."""
 
-    def ended(self) -> Mapping[str, int]:
-        """Which ended by themselves, with their exit codes; they are started again."""
+    @property
+    def processes(self) -> Mapping[str, subprocess.Popen[Any]]:
+        """Of the members that should run now."""
+
+    def start(self, member: str) -> None:
+        """One that ended by itself, with its data."""
 
     def wait(self) -> None:
         """Until they serve. Raises TimeoutError."""
