@@ -20,6 +20,8 @@ from incumbent.fencing.sqlite import Fence
 
 ELECTION: Final = "e"
 REQUEST_BYTES_MAX: Final = 64
+WAITING_MAX: Final = 128
+"""More than all candidates can have under way: where this queue is full, asyncio takes a socket that never connected for connected."""
 
 
 class Sink:
@@ -51,6 +53,7 @@ class Sink:
 
 class _Server(socketserver.ThreadingUnixStreamServer):
     daemon_threads = True
+    request_queue_size = WAITING_MAX
 
 
 @contextmanager
