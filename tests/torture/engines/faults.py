@@ -36,8 +36,6 @@ class Whom(StrEnum):
     SERVERS = "servers"  # all of them at once
 
 
-MOMENTARY: Final = (Verb.STEP, Verb.COMPACT)
-"""Over as soon as they have come: others may strike the same victim at the same time."""
 CANDIDATES: Final = (Whom.HOLDER, Whom.WAITING)
 
 

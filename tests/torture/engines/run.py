@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 from incumbent.check.history import parse
 from incumbent.cli.demo.recorder import CLOCK
 from tests.servers.spaces import OUTSIDE, apart
-from tests.torture.engines.faults import CANDIDATES, MOMENTARY, Fault, Kind, Verb, Whom, plan
+from tests.torture.engines.faults import CANDIDATES, Fault, Kind, Verb, Whom, plan
 from tests.torture.engines.sink import sink
 from tests.torture.engines.standing import NAMES, Standing, standing
 from tests.torture.engines.verdict import Struck, report
@@ -38,28 +38,27 @@ class Run:
     broken: list[str] = field(default_factory=list)
     notes: Counter[str] = field(default_factory=Counter)
     _busy: set[str] = field(default_factory=set)
-    _running: set[asyncio.Task[None]] = field(default_factory=set)
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def faults_until(self, end_s: float, faults: Iterator[Fault]) -> None:
-        for fault in faults:
-            while len(self._running) >= AT_ONCE_MAX:
-                await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
-            if time.monotonic() >= end_s:
-                break
-            await self.look_for_ended()
-            victims = await self._victims(fault)
-            if victims:
-                task = asyncio.create_task(self._strike(fault, victims))
-                self._running.add(task)
-                task.add_done_callback(self._running.discard)
-            else:
-                self.notes[f"nobody to {fault.kind}"] += 1
-            await asyncio.sleep(fault.next_s)
-        await asyncio.gather(*self._running)
+        """Returns when all that was begun is undone. What could not be done or undone is raised, and ends the run."""
+        async with asyncio.TaskGroup() as tasks:
+            running = set[asyncio.Task[None]]()
+            for fault in faults:
+                while len(running) >= AT_ONCE_MAX:
+                    _, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                if time.monotonic() >= end_s:
+                    break
+                await self.look_for_ended()
+                victims = await self._victims(fault)
+                if victims:
+                    running.add(tasks.create_task(self._strike(fault, victims)))
+                else:
+                    self.notes[f"nobody to {fault.kind}"] += 1
+                await asyncio.sleep(fault.next_s)
 
     async def _victims(self, fault: Fault) -> Sequence[str]:
-        """Whom it strikes; nobody while those are hurt already."""
+        """Whom it strikes; nobody while those are hurt already, which steps of a clock do not mind."""
         holder = self.standing.history.holder
         match fault.kind.whom:
             case Whom.HOLDER:
@@ -73,13 +72,13 @@ class Run:
                 found = [_one_of(self.world.members, fault.chance)]
             case _:
                 found = self.world.members
-        free = fault.kind.verb in MOMENTARY or not self._busy.intersection(found)
+        free = fault.kind.verb is Verb.STEP or not self._busy.intersection(found)
         return found if free else []
 
     async def _strike(self, fault: Fault, victims: Sequence[str]) -> None:
         sys.stderr.write(f"{time.strftime('%H:%M:%S')} {fault.kind}: {', '.join(victims)}\n")
         begin_ns = CLOCK.now_ns()
-        if fault.kind.verb in MOMENTARY:
+        if fault.kind.verb is Verb.STEP:
             await self._begin(fault, victims)
         else:
             self._busy.update(victims)

@@ -26,8 +26,6 @@ FRESH_NS: Final = 1_000_000_000
 class Standing:
     """`url`: where the nth candidate finds the servers, of which `servers` are the names in `spaces`."""
 
-    names = NAMES
-
     def __init__(
         self,
         candidates: Candidates,

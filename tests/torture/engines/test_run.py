@@ -13,7 +13,7 @@ import pytest
 
 from incumbent.cli.demo.recorder import CLOCK
 from tests.torture.engines import run
-from tests.torture.engines.faults import CANDIDATES, MOMENTARY, Fault, Kind, Verb, Whom, plan
+from tests.torture.engines.faults import CANDIDATES, Fault, Kind, Verb, Whom, plan
 from tests.torture.engines.run import Run
 from tests.torture.engines.worlds import SETTINGS
 
@@ -127,11 +127,22 @@ async def test_it_strikes_whom_it_means(running: Run, done: list[Done]) -> None:
 
 @pytest.mark.parametrize("whom", [*CANDIDATES, Whom.SERVERS])
 async def test_a_step_of_a_clock_is_not_ended(running: Run, done: list[Done], whom: Whom) -> None:
-    assert Verb.STEP in MOMENTARY
     await running.faults_until(
         time.monotonic() + 60, iter([Fault(Kind(Verb.STEP, whom), 0.0, 5, 60.0, FAST)])
     )
     assert [when for when, _, _ in done] == ["begin"]
+
+
+async def test_a_server_that_does_not_come_back_ends_the_run(
+    running: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(*_: object) -> None:
+        raise TimeoutError("it does not start")
+
+    monkeypatch.setattr(running.world, "end", end)
+    faults = [Fault(Kind(Verb.KILL, Whom.MEMBER), 0.0, 5, FAST, FAST) for _ in range(10)]
+    with pytest.raises(ExceptionGroup):
+        await running.faults_until(time.monotonic() + 60, iter(faults))
 
 
 async def test_a_run_in_which_nobody_leads_in_the_end_is_broken(
