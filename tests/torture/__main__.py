@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -48,6 +49,7 @@ def main() -> int:
     if (why := can_run()) is not None:
         sys.stderr.write(f"torture: {why}\n")
         return 2
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that servers and namespaces go, too
     clean, seconds = True, 60 * options.minutes
     for engine in ENGINES if options.engine == ALL else (options.engine,):
         try:
