@@ -42,7 +42,7 @@ mutants: setup  ## plant every fault of the catalogue in a copy and show that so
 soak: setup  ## 100,000 seeds of the simulator, in chunks that resume; says when it was last clean
 	$(BIN)/python -m incumbent.sim.soak $(ARGS)
 
-torture: setup  ## 30 minutes of real processes and every fault at once; needs root: ARGS="--minutes 5"
+torture: setup  ## 30 minutes of real processes and every fault at once; needs root: ARGS="--engine etcd --minutes 10"
 	$(BIN)/python -m tests.torture $(ARGS)
 
 explore: setup  ## every world that three voters can get into, within bounds: ARGS="--losses 1 --duplications 1 --states 5000000"

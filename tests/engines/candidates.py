@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from incumbent.check.history import Event, Kind, parse
 from incumbent.check.leadership import Verdict, judge
+from incumbent.cli.demo.children import Kin
 from incumbent.cli.demo.recorder import CLOCK, Recorder, process_name
+from tests.servers import family
 
 ROOT: Final = Path(__file__).parents[2]
 PATIENCE_S: Final = 30.0
@@ -31,13 +34,22 @@ class Candidates:
         self._recorder = Recorder(self.history)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(self, name: str, url: str, *, guardian: bool = False, within: Sequence[str] = ()) -> None:
+    def start(
+        self,
+        name: str,
+        url: str,
+        *,
+        guardian: bool = False,
+        within: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         """`within`: what stands before the command, such as the way into a network namespace."""
         words = [url, str(self._ttl_s), str(self.history), name, "guardian" if guardian else "alone"]
         with self.log.open("ab") as log:
             self._processes[name] = subprocess.Popen(
                 [*within, sys.executable, *self._program, *words],
                 cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env={**os.environ, **(environment or {})},
             )  # fmt: skip
 
     def kill(self, name: str) -> None:
@@ -45,12 +57,20 @@ class Candidates:
         named = process_name(process.pid)
         # Stopped first: between a look at the clock and the kill it would act on, and after the kill a successor may be first.
         process.send_signal(signal.SIGSTOP)
-        while Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+        while Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] not in "TZ":
             time.sleep(0.0001)
         killed_ns = CLOCK.now_ns()
         process.kill()
         process.wait()
         self._recorder.record("killed", time_ns=killed_ns, process=named)
+
+    def crash(self, name: str) -> None:
+        """Killed together with its guardian, as by the end of their host."""
+        pid = self._processes[name].pid
+        family.stop(pid)
+        with Kin([pid]) as kin:
+            self.kill(name)
+            kin.kill()
 
     def terminate(self, name: str) -> int:
         """Asked to go (SIGTERM); its exit code."""
@@ -68,10 +88,19 @@ class Candidates:
         self._recorder.record("continued", process=process_name(process.pid))
         process.send_signal(signal.SIGCONT)
 
+    def ended(self) -> dict[str, int]:
+        """Whose process is over by itself, and its exit code. They can be started again."""
+        over = {name: code for name, p in self._processes.items() if (code := p.poll()) is not None}
+        for name in over:
+            del self._processes[name]
+        return over
+
     def close(self) -> None:
-        for process in self._processes.values():
-            process.kill()
-            process.wait()
+        with Kin([process.pid for process in self._processes.values()]) as kin:
+            for process in self._processes.values():
+                process.kill()
+                process.wait()
+            kin.kill()
         self._recorder.close()
 
     # --- what they wrote down -------------------------------------------------------------------------------------

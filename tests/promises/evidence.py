@@ -67,6 +67,7 @@ ON_EACH: Final[Mapping[str, tuple[str, ...]]] = {
     "tests/engines/leadership_stories.py": LED_ON,
     "tests/leadership/test_verbs_on_engines.py": LED_ON,
     "tests/engines/test_resuming.py": tuple(BUILT_IN),
+    "tests/torture/engines/test_slices.py": ("etcd", "zookeeper", "postgresql", "redis", "kubernetes"),
 }
 """Stories that are run on several engines, by the file that tells them."""
 

@@ -60,8 +60,8 @@ def _redis(directory: Path) -> Iterator[str]:
 
 @contextmanager
 def _kubernetes(directory: Path) -> Iterator[str]:
-    with kubernetes(directory) as config:
-        yield f"kubernetes://default?kubeconfig={config}"
+    with kubernetes(directory) as server:
+        yield f"kubernetes://default?kubeconfig={server.config}"
 
 
 EVERY: Final[Mapping[str, Callable[[Path], AbstractContextManager[str]]]] = {

@@ -94,21 +94,23 @@ class Postgres:
                     raise TimeoutError(f"PostgreSQL does not start: {self.log(name)}") from None
                 time.sleep(0.05)
 
-    def add_standby(self, *, synchronous: bool) -> None:
-        """A copy that follows the primary. Synchronous: a commit waits until both have it on disk."""
-        host, port = self.addresses[PRIMARY]
+    def add_standby(self, *, synchronous: bool, name: str = STANDBY, of: str = PRIMARY) -> None:
+        """A copy that follows the primary `of`. Synchronous: a commit waits until both have it on disk. What was at the place of
+        the copy is removed; it has to be down."""
+        host, port = self.addresses[of]
+        self.home.run(["rm", "-rf", str(self.data(name))], os.environ, MAKE_TIMEOUT_S)
         self._run(
-            "pg_basebackup", "--pgdata", str(self.data(STANDBY)), "--write-recovery-conf", "--no-sync",
-            "--checkpoint", "fast", "--dbname", f"host={host} port={port} user={USER} application_name={STANDBY}",
+            "pg_basebackup", "--pgdata", str(self.data(name)), "--write-recovery-conf", "--no-sync",
+            "--checkpoint", "fast", "--dbname", f"host={host} port={port} user={USER} application_name={name}",
         )  # fmt: skip
-        self.start(STANDBY)
+        self.start(name)
         self._until(
-            f"SELECT 1 FROM pg_stat_replication WHERE application_name = '{STANDBY}' AND state = 'streaming'"
+            f"SELECT 1 FROM pg_stat_replication WHERE application_name = '{name}' AND state = 'streaming'", of
         )
         if synchronous:
-            self.ask(f"ALTER SYSTEM SET synchronous_standby_names = '{STANDBY}'")
-            self.ask("SELECT pg_reload_conf()")
-            self._until("SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'")
+            self.ask(f"ALTER SYSTEM SET synchronous_standby_names = '{name}'", name=of)
+            self.ask("SELECT pg_reload_conf()", name=of)
+            self._until("SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'", of)
 
     def part(self) -> None:
         """The standby follows no more, although both run."""
@@ -116,12 +118,12 @@ class Postgres:
         self.ask("SELECT pg_reload_conf()", name=STANDBY)
         self._until("SELECT 1 WHERE NOT EXISTS (SELECT FROM pg_stat_replication)")
 
-    def promote(self) -> None:
+    def promote(self, name: str = STANDBY) -> None:
         """Make the standby a primary, whatever the old one does."""
-        self.ask("SELECT pg_promote(true, 30)", name=STANDBY)
+        self.ask("SELECT pg_promote(true, 30)", name=name)
         # What the copy brought along: it would wait for a standby of its own.
-        self.ask("ALTER SYSTEM RESET synchronous_standby_names", name=STANDBY)
-        self.ask("SELECT pg_reload_conf()", name=STANDBY)
+        self.ask("ALTER SYSTEM RESET synchronous_standby_names", name=name)
+        self.ask("SELECT pg_reload_conf()", name=name)
 
     def backup(self) -> Path:
         """A copy of the primary's directory. It has to be down."""
@@ -165,11 +167,11 @@ class Postgres:
             self.kill(name)
         self.home.remove()
 
-    def _until(self, statement: str) -> None:
+    def _until(self, statement: str, name: str = PRIMARY) -> None:
         end = time.monotonic() + START_TIMEOUT_S
-        while not self.ask(statement):
+        while not self.ask(statement, name=name):
             if time.monotonic() > end:
-                raise TimeoutError(f"the standby does not follow: {self.log(STANDBY)}")
+                raise TimeoutError(f"the standby does not follow: {self.log(name)}")
             time.sleep(0.05)
 
     def _run(self, program: str, *arguments: str) -> None:

@@ -11,8 +11,11 @@ import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import count
+from typing import Final
 
 NUMBERS = count()
+OUTSIDE: Final = "outside"
+"""The name of this side, where commands run that are not inside of any."""
 
 
 def run(*command: str) -> None:
@@ -42,11 +45,12 @@ class Spaces:
         self._prefix = f"inc{number}"
         self._net = f"10.{200 + number % 50}.{number // 50 % 250}"
         self.addresses = {name: f"{self._net}.{10 + at}" for at, name in enumerate(names)}
+        self.outside = f"{self._net}.1"
 
     def make(self) -> None:
         bridge = f"{self._prefix}br"
         run("ip", "link", "add", bridge, "type", "bridge")
-        run("ip", "addr", "add", f"{self._net}.1/24", "dev", bridge)
+        run("ip", "addr", "add", f"{self.outside}/24", "dev", bridge)
         run("ip", "link", "set", bridge, "up")
         for name, address in self.addresses.items():
             space, outer, inner = self._space(name), self._outer(name), f"{self._prefix}i{name}"
@@ -76,10 +80,11 @@ class Spaces:
         run("ip", "link", "set", self._outer(name), "down" if cut else "up")
 
     def one_way(self, sender: str, *receivers: str, cut: bool) -> None:
-        """What `sender` sends to `receivers` is lost; the other direction works."""
+        """What `sender` sends to `receivers`, of which one may be OUTSIDE, is lost; the other direction works."""
         verb = "add" if cut else "del"
         for receiver in receivers:
-            run("ip", "-n", self._space(sender), "route", verb, "blackhole", f"{self.addresses[receiver]}/32")
+            address = self.outside if receiver == OUTSIDE else self.addresses[receiver]
+            run("ip", "-n", self._space(sender), "route", verb, "blackhole", f"{address}/32")
 
     def _space(self, name: str) -> str:
         return f"{self._prefix}{name}"

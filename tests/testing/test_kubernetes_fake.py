@@ -42,6 +42,15 @@ async def call() -> AsyncIterator[Caller]:
         yield Caller(fake, http)
 
 
+async def test_it_listens_where_it_is_told() -> None:
+    async with KubernetesFake(host="127.0.0.2") as fake, aiohttp.ClientSession() as http:
+        assert fake.url.startswith("http://127.0.0.2:")
+        async with http.get(
+            fake.url + "/version", headers={"Authorization": f"Bearer {fake.token}"}
+        ) as reply:
+            assert reply.status == 200
+
+
 def lease(name: str = "one", /, **spec: object) -> dict[str, Any]:
     return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": name}, "spec": spec}
 

@@ -37,7 +37,7 @@ class _HungUp(Exception):
 
 
 class KubernetesFake:
-    """An API server that keeps nothing but Leases, strict where the real one is. On loopback, one per test.
+    """An API server that keeps nothing but Leases, strict where the real one is. On loopback unless `host` says otherwise, one per test.
 
         async with KubernetesFake() as fake:
             fake.kubeconfig(path)
@@ -53,6 +53,7 @@ class KubernetesFake:
         token: str = "token-1",  # noqa: S107
         tls: ssl.SSLContext | None = None,
         bookmark_s: float = 1.0,
+        host: str = "127.0.0.1",
     ) -> None:
         self.store = Store()
         self.faults: list[Fault] = []
@@ -66,6 +67,7 @@ class KubernetesFake:
         self._bookmark_s = bookmark_s
         self._runner: web.AppRunner | None = None
         self._watch_epoch = 0
+        self._host = host
         self._port = 0
 
     async def __aenter__(self) -> Self:
@@ -88,7 +90,7 @@ class KubernetesFake:
         app.router.add_delete(LEASES + "/{name}", self._delete)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.0)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self._port, ssl_context=self._tls, reuse_address=True)
+        site = web.TCPSite(self._runner, self._host, self._port, ssl_context=self._tls, reuse_address=True)
         await site.start()
         self._port = self._runner.addresses[0][1]
 
@@ -101,7 +103,7 @@ class KubernetesFake:
 
     @property
     def url(self) -> str:
-        return f"{'http' if self._tls is None else 'https'}://127.0.0.1:{self._port}"
+        return f"{'http' if self._tls is None else 'https'}://{self._host}:{self._port}"
 
     def kubeconfig(self, path: Path, *, namespace: str = "default", ca_file: Path | None = None) -> Path:
         """Write a kubeconfig that leads here, with the token in a file beside it. Returns `path`."""
