@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from incumbent.engines.zookeeper.service import NoNode, Service, unexpected
 from incumbent.errors import EngineUnavailable, WatchLost
+
+PAUSE_S: Final = 0.005
+"""Between a wake-up and the look behind it: whoever was woken acts first, and many changes are one look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ async def watch_group(service: Service, group: str, after: Mark) -> AsyncIterato
             await watcher.changed()
             yield None  # of what came first since; whether there was more, the next look tells
             told = 1
+            await asyncio.sleep(PAUSE_S)
     finally:
         watcher.close()
 
@@ -69,6 +74,7 @@ async def watch_turn(service: Service, turn: Turn) -> AsyncIterator[None]:
                 raise WatchLost("who was waited for is gone: claim again")
             await watcher.changed()
             yield None
+            await asyncio.sleep(PAUSE_S)
     finally:
         watcher.close()
 
