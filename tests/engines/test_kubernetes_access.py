@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
+from incumbent.engines.http import HttpClient, parse_retry_after
 from incumbent.engines.kubernetes import access as access_module
 from incumbent.engines.kubernetes import connect, parse
 from incumbent.engines.kubernetes.access import Place, find_place, open_access
-from incumbent.engines.kubernetes.http import HttpClient, parse_retry_after
 from incumbent.engines.kubernetes.reference import Reference
 from incumbent.errors import EngineUnavailable, InvalidInput, OutcomeUnknown
 from incumbent.testing.kubernetes import KubernetesFake

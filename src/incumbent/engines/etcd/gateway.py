@@ -17,7 +17,7 @@ import msgspec
 from incumbent.engines.etcd.access import Access, Address, Context, show
 from incumbent.engines.etcd.sight import Sight
 from incumbent.engines.etcd.wire import Json, Meaning, Refusal, header_of, meaning
-from incumbent.engines.kubernetes.http import LOST, Connection, Head, HttpClient
+from incumbent.engines.http import LOST, Connection, Head, HttpClient
 from incumbent.errors import (
     EngineUnavailable,
     InvalidInput,

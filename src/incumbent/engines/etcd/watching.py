@@ -18,7 +18,7 @@ from incumbent.engines.etcd.access import Address, show
 from incumbent.engines.etcd.gateway import Gateway, refusal_of
 from incumbent.engines.etcd.store import TXN
 from incumbent.engines.etcd.wire import Json, Meaning, Refusal, header_of, meaning
-from incumbent.engines.kubernetes.http import LOST, Connection, Head
+from incumbent.engines.http import LOST, Connection, Head
 from incumbent.errors import EngineError, OutcomeUnknown, WatchLost
 from incumbent.ids import Revision
 from incumbent.kv.api import Range, Txn

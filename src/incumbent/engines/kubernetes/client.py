@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from incumbent.engines.http import Head, HttpClient, Reply, parse_retry_after
 from incumbent.engines.kubernetes.access import Access
-from incumbent.engines.kubernetes.http import Head, HttpClient, Reply, parse_retry_after
 from incumbent.engines.kubernetes.leases import API_VERSION, Lease, as_revision, name_of, uid_of
 from incumbent.errors import EngineUnavailable, NotAllowed, OutcomeUnknown, Overloaded, Unsupported
 
