@@ -671,8 +671,9 @@ async def test_requests_wait_for_others_and_not_for_ever(service: EtcdService) -
         places = engine._gateway._places[engine._gateway.endpoint]
         for _ in range(CONNECTIONS_MAX):
             await places.acquire()
-        with pytest.raises(EngineUnavailable, match="under way"):
-            await engine.roster("g")
+        async with asyncio.timeout(PATIENCE_S):
+            with pytest.raises(EngineUnavailable, match="under way"):
+                await engine.roster("g")
 
 
 def codes(examination: Examination) -> set[str]:
