@@ -141,8 +141,28 @@ async def test_who_watches_is_woken_before_it_looks_again(zookeeper: ZooKeeperSe
                 await other.join(session, "g", "r", b"")
             await woken
             assert asked(proxy) == [], "it is woken first"
-        await anext(wakes)
+        async with asyncio.timeout(10):
+            await anext(wakes)
         assert asked(proxy) == look, "what came behind the first of the two is told by the look"
+        await wakes.aclose()
+
+
+async def test_a_late_word_of_what_was_seen_hides_no_change(zookeeper: ZooKeeperService) -> None:
+    """kazoo tells of changes and hands on answers in two threads, so a word may come after the look that has it in it."""
+    async with bench(zookeeper) as (proxy, engine, other):
+        session = await other.open_session(TTL_S, "request")
+        await other.leave(await other.join(session, "g", "r", b""))
+        wakes = engine.watch("g", (await engine.roster("g")).cursor)
+        assert isinstance(wakes, AsyncGenerator)
+        proxy.asked.clear()
+        woken = asyncio.ensure_future(anext(wakes))
+        await looked(proxy, engine, [wire.EXISTS, wire.EXISTS, wire.GET_CHILDREN2])
+        engine.service.line.ring(engine.service.tree.group("g"))
+        await woken
+        await other.join(session, "g", "r", b"")
+        await engine.read_cell("g", "none")  # its answer comes behind the word of the join
+        async with asyncio.timeout(10):
+            await anext(wakes)
         await wakes.aclose()
 
 

@@ -271,6 +271,13 @@ ENGINES: Final[tuple[Mutant, ...]] = (
         (suite(ZOOKEEPER_ANSWERS),),
     ),
     Mutant(
+        "a word that comes late counts for the change behind it",
+        "engines/zookeeper/watches.py",
+        "            told = 0 if watcher.has_news else 1",
+        "            told = 1",
+        (suite(ZOOKEEPER_ANSWERS),),
+    ),
+    Mutant(
         "a join whose answer was lost is not looked for",
         "engines/zookeeper/standing.py",
         "                    if found is not None:",

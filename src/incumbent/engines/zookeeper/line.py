@@ -234,6 +234,10 @@ class Watcher:
         if self._lost:
             self._news.set()
 
+    @property
+    def has_news(self) -> bool:
+        return self._news.is_set()
+
     async def changed(self) -> None:
         """Raises WatchLost."""
         await self._news.wait()

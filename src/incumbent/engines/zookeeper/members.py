@@ -101,7 +101,7 @@ async def roster(service: Service, group: str) -> Roster:
             deadline_s=deadline_s,
         )
         queue = seats(service, listed)
-        mark = Mark.of(listed if isinstance(listed, Exception) else listed[1], bell)
+        mark = Mark.of(listed, bell)
         nodes = list[Any]()
         for at in range(0, len(queue), READS_MAX):
             part = (get(tree.member(group, seat.name)) for seat in queue[at : at + READS_MAX])

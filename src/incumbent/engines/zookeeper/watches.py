@@ -22,9 +22,9 @@ class Mark:
     changes: int  # since then
 
     @classmethod
-    def of(cls, group: Any, bell: Any) -> Mark:
-        """From the nodes' facts, or what says that there is no such node."""
-        of_group = (0, 0) if group is None or isinstance(group, NoNode) else (group.czxid, group.cversion)
+    def of(cls, listed: Any, bell: Any) -> Mark:
+        """From the group's list and the bell's facts. The list's own: it is what the watch of the children began with."""
+        of_group = (0, 0) if isinstance(listed, NoNode) else (listed[1].czxid, listed[1].cversion)
         of_bell = (0, 0) if bell is None or isinstance(bell, NoNode) else (bell.czxid, bell.version)
         return cls((of_group[0], of_bell[0]), of_group[1] + of_bell[1])
 
@@ -54,9 +54,10 @@ async def watch_group(service: Service, group: str, after: Mark) -> AsyncIterato
                 yield None
             seen = now
             await watcher.changed()
+            watcher.arm()
             yield None  # of what came first since; whether there was more, the next look tells
-            told = 1
             await asyncio.sleep(PAUSE_S)
+            told = 0 if watcher.has_news else 1  # kazoo may have told late of what was seen already
     finally:
         watcher.close()
 
@@ -81,10 +82,10 @@ async def watch_turn(service: Service, turn: Turn) -> AsyncIterator[None]:
 
 async def _mark(service: Service, path: str, bell: str) -> Mark:
     """Watches both from here on, also where there is nothing yet."""
-    group, rung, _ = await _read(
+    _, rung, listed = await _read(
         service, _exists(service, path), _exists(service, bell), _children(service, path)
     )
-    return Mark.of(group, rung)
+    return Mark.of(listed, rung)
 
 
 async def _read(service: Service, *ops: Any) -> list[Any]:
