@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from itertools import count
 from pathlib import Path
 
@@ -14,13 +14,15 @@ import pytest
 import trustme
 
 from incumbent.engines import registry
-from incumbent.engines.api import CellWrite, Member, Session
+from incumbent.engines.api import CellWrite, Claimed, Member, Session
 from incumbent.engines.examination import Severity
+from incumbent.engines.history import Position
 from incumbent.engines.postgres import connect
 from incumbent.engines.postgres.engine import PostgresEngine
-from incumbent.engines.postgres.link import Link, Rows
-from incumbent.engines.postgres.pool import Transaction, _Call
+from incumbent.engines.postgres.link import Link, Row
+from incumbent.engines.postgres.memory import Need
 from incumbent.engines.postgres.settings import Settings
+from incumbent.engines.postgres.store import write_cells
 from incumbent.errors import (
     EngineUnavailable,
     IncarnationChanged,
@@ -59,25 +61,25 @@ async def engine(url: str) -> AsyncIterator[PostgresEngine]:
 
 
 class Fault:
-    """The next commits fail: before they reach the server, or after it did them."""
+    """The next questions fail: before they reach the server, or after it did them."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.plan: list[str] = []
-        real = Link.run
+        real = Link.transact
 
-        async def run(link: Link, statements: str, *values: object) -> list[Rows]:
-            if statements != "COMMIT" or not self.plan:
-                return await real(link, statements, *values)
+        async def transact(link: Link, statements: bytes) -> Row:
+            if not self.plan:
+                return await real(link, statements)
             if self.plan.pop(0) == "answer lost":
-                await real(link, statements, *values)
+                await real(link, statements)
             link.abort()
             raise psycopg.OperationalError("fault")
 
-        monkeypatch.setattr(Link, "run", run)
+        monkeypatch.setattr(Link, "transact", transact)
 
 
 @pytest.mark.parametrize("fault", ["answer lost", "request lost"])
-async def test_a_lost_commit_is_unknown_and_asking_again_settles_it(
+async def test_a_lost_answer_is_unknown_and_asking_again_settles_it(
     engine: PostgresEngine, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """P3: one session, one member, one end."""
@@ -99,38 +101,53 @@ async def test_a_lost_commit_is_unknown_and_asking_again_settles_it(
     await twice(lambda: engine.renew(session))
     await twice(lambda: engine.update(member, b"two"))
     assert (await engine.roster("g")).members[0].value == b"two"
+    await engine.write_cells("h", [CellWrite("c", b"v", None)], None)
+    stood = await twice(lambda: engine.stand(session, "h", "r", b"", "c"))
+    assert isinstance(stood, tuple)
+    mine, answer = stood
+    assert isinstance(answer, Claimed)
+    assert answer.cell == await engine.read_cell("h", "c")
+    assert [entry.id for entry in (await engine.roster("h")).members] == [mine.id]
+    await twice(lambda: engine.leave(mine))
+    assert (await engine.roster("h")).members == ()
     assert await twice(lambda: engine.remove("g", member.id, member.revision)) is (fault == "request lost")
     assert await twice(lambda: engine.end_session(session.ref)) is (fault == "request lost")
     with pytest.raises(SessionGone):
         await engine.renew(session)
 
 
-async def test_a_cancelled_call_harms_nobody(engine: PostgresEngine) -> None:
+async def test_a_cancelled_call_harms_nobody(server: Postgres, engine: PostgresEngine) -> None:
     session, _ = await lead(engine)
 
-    async def sleep(tx: Transaction) -> None:
-        await tx.all("SELECT pg_sleep(30)")
-
-    for _ in range(10):  # more often than there are connections
-        asking = asyncio.create_task(engine._transact(sleep, engine._calls))
-        await asyncio.sleep(0.02)
-        asking.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await asking
-    await engine.renew(session)
-    assert len((await engine.roster("g")).members) == 1
+    with psycopg.connect(server.url(), autocommit=False) as other:
+        other.execute(f"SELECT FROM {engine._settings.schema}.team FOR UPDATE".encode())
+        for _ in range(10):  # more often than there are connections
+            asking = asyncio.create_task(engine.write_cells("g", [CellWrite("c", b"v", None)], None))
+            await asyncio.sleep(0.02)
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+        await engine.renew(session)
+        assert len((await engine.roster("g")).members) == 1
+        other.rollback()
+    await engine.write_cells("g", [CellWrite("c", b"w", None)], None)
 
 
 async def test_a_silent_server_is_given_up_in_time(server: Postgres, engine: PostgresEngine) -> None:
-    session, _ = await lead(engine)
+    session, claimed = await lead(engine)
     watch = engine.watch("g", (await engine.roster("g")).cursor)
     waiting = asyncio.ensure_future(anext(watch))
     await asyncio.sleep(0.1)
     server.stop()
     try:
-        for ask in (lambda: engine.renew(session), lambda: engine.roster("g")):
+        asked: tuple[tuple[Callable[[], Awaitable[object]], type[Exception]], ...] = (
+            (lambda: engine.renew(session), EngineUnavailable),  # on a connection that is not there yet
+            (lambda: engine.update(claimed.member, b"new"), OutcomeUnknown),
+            (lambda: engine.roster("g"), EngineUnavailable),
+        )
+        for ask, lost in asked:
             begun = time.monotonic()
-            with pytest.raises(EngineUnavailable):
+            with pytest.raises(lost):
                 await ask()
             assert time.monotonic() - begun < 5
         with pytest.raises(EngineUnavailable):
@@ -143,28 +160,20 @@ async def test_a_silent_server_is_given_up_in_time(server: Postgres, engine: Pos
     await engine.renew(session)
 
 
-async def test_who_stops_in_the_middle_of_a_transaction_does_not_keep_its_locks(url: str) -> None:
+async def test_who_stops_before_the_answer_keeps_no_locks(url: str) -> None:
+    """A transaction is one trip: nobody holds it open between two."""
     async with opened(url) as stopped, opened(url) as engine:
         _, claimed = await lead(engine)
-        locked = asyncio.Event()
-
-        async def stop(tx: Transaction) -> None:
-            await tx.all("SELECT FROM team FOR UPDATE")
-            locked.set()
-            await asyncio.sleep(3600)
-
-        # Nothing of it runs any more, its own timer included.
-        stuck = asyncio.create_task(stopped._calls._run(_Call(), stop))
-        await locked.wait()
-        async with asyncio.timeout(10):
-            while True:
-                try:
-                    await engine.write_cells("g", [CellWrite("c", b"v", None)], claimed)
-                    break
-                except EngineUnavailable:
-                    continue
-        stuck.cancel()
-        await asyncio.gather(stuck, return_exceptions=True)
+        await stopped.read_cell("g", "c")
+        (link,) = stopped._calls._idle
+        statements = stopped._calls._statements(
+            link, write_cells("g", [CellWrite("c", b"v", None)], None, Need("", Position(0, ())), 0)
+        )
+        link._connection.pgconn.send_query(statements)  # and nothing more of it runs, its own timer included
+        async with asyncio.timeout(5):
+            while (await engine.read_cell("g", "c")).value is None:
+                await asyncio.sleep(0.01)
+            await engine.write_cells("g", [CellWrite("c", b"w", None)], claimed)
 
 
 # --- standbys ---------------------------------------------------------------------------------------------------------
@@ -180,7 +189,7 @@ async def test_what_no_standby_has_is_not_acknowledged() -> None:
             with pytest.raises(OutcomeUnknown, match="no answer"):
                 await engine.renew(session)
             joining = asyncio.create_task(engine.open_session(60.0, secrets.token_hex(16)))
-            waits = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query = 'COMMIT'"
+            waits = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query LIKE 'BEGIN%'"
             for _ in range(50):
                 await asyncio.sleep(0.02)
                 if len(await asyncio.to_thread(server.ask, waits)) > 1:  # that of the renewal before, too

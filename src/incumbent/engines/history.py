@@ -31,6 +31,16 @@ class History:
         """Taken before a question is asked: those that run side by side may be answered in any order."""
         return self._position
 
+    @property
+    def identity(self) -> str:
+        """Of the one that is remembered; "" = none yet."""
+        return self._identity
+
+    @property
+    def refused(self) -> bool:
+        """Until the incarnation is raised."""
+        return bool(self._refused)
+
     def check(self, floor: Position, identity: str, here: Position) -> None:
         """Raises IncarnationChanged when the server is behind `floor` or another one, or was since the incarnation was raised."""
         self.look(floor, identity, here)

@@ -11,6 +11,7 @@ DIRECTORY: Final = "engines/local/directory.py"
 LOCAL_INPUT: Final = "tests/engines/test_local_input.py"
 REDIS_INPUT: Final = "tests/engines/test_redis_input.py"
 POSTGRES_SILENCE: Final = "tests/engines/test_postgres_silence.py"
+POSTGRES_FUNCTIONS: Final = "tests/engines/test_postgres_functions.py"
 LOCAL_PROCESSES: Final = "tests/engines/test_local_processes.py"
 ZOOKEEPER: Final = "tests/engines/test_zookeeper_engine.py"
 ZOOKEEPER_ANSWERS: Final = "tests/engines/test_zookeeper_lost_answers.py"
@@ -308,6 +309,48 @@ ENGINES: Final[tuple[Mutant, ...]] = (
         "        elif False:",
         (suite(POSTGRES_SILENCE), suite(REDIS_INPUT)),
         promises=("P31", "P45", "P46"),
+    ),
+    Mutant(
+        "who waited for a group's lock leads beside who came before it",
+        "engines/postgres/functions.py",
+        "v_alone := NOT EXISTS (SELECT FROM member WHERE team = p_team AND revision < r_revision);",
+        "v_alone := true;",
+        (suite(POSTGRES_FUNCTIONS),),
+        promises=("P7", "P45"),
+    ),
+    Mutant(
+        "a guarded write is done on a server that went back",
+        "engines/postgres/functions.py",
+        "IF (r_incarnation, r_timeline, r_flushed) < (p_incarnation, p_timeline, p_flushed)",
+        "IF false",
+        (suite(POSTGRES_FUNCTIONS),),
+        promises=("P31", "P45"),
+    ),
+    Mutant(
+        "a guarded write is done where the group lacks changes",
+        "engines/postgres/functions.py",
+        "IF r_changes < p_changes THEN",
+        "IF false THEN",
+        (suite(POSTGRES_FUNCTIONS),),
+        promises=("P45",),
+    ),
+    Mutant(
+        "another release's functions pass for ours",
+        "engines/postgres/functions.py",
+        """    return f"{operation}_{_DIGEST}"
+""",
+        """    return f"{operation}_00000000"
+""",
+        (suite(POSTGRES_FUNCTIONS),),
+        promises=("P45",),
+    ),
+    Mutant(
+        "a question that left and had no answer was not done",
+        "engines/postgres/pool.py",
+        "return OutcomeUnknown(words) if call.sent and question.writes else EngineUnavailable(words)",
+        "return EngineUnavailable(words)",
+        (suite("tests/engines/test_postgres_failures.py"),),
+        promises=("P3",),
     ),
     Mutant(
         "Redis passes for fenced unasked",

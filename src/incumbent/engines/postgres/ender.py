@@ -6,9 +6,9 @@ import asyncio
 from typing import Final
 
 from incumbent.engines.api import Ref
-from incumbent.engines.postgres.pool import Pool, Transaction
+from incumbent.engines.postgres.pool import Pool
 from incumbent.engines.postgres.settings import Settings
-from incumbent.engines.postgres.store import end_session
+from incumbent.engines.postgres.store import end_session, peek
 from incumbent.engines.reference import Reference
 from incumbent.errors import EngineUnavailable, IncarnationChanged, OutcomeUnknown, Overloaded
 
@@ -29,15 +29,15 @@ class PostgresEnder:
     async def prepare(self, ref: Ref) -> None:
         """Raises EngineUnavailable."""
         pool = await self._pool_of(Reference.from_bytes(ref, "postgresql"))
-        await pool.transact(_nothing)
+        await pool.ask(peek(""))  # the connection is warm, and the server has looked at the tables
 
     async def end(self, ref: Ref) -> bool:
         """True = ended now, False = was already over. A commit without an answer is asked for again, and then says False."""
         reference = Reference.from_bytes(ref, "postgresql")
-        pool = await self._pool_of(reference)
+        pool, question = await self._pool_of(reference), end_session(reference.session)
         while True:
             try:
-                return await pool.transact(lambda tx: end_session(tx, reference.session))
+                return question.read(await pool.ask(question))
             except IncarnationChanged:
                 return False  # its tables are gone, and the session with them
             except (EngineUnavailable, OutcomeUnknown, Overloaded):
@@ -53,7 +53,3 @@ class PostgresEnder:
             await self.close()
             self._pool, self._url = Pool(Settings.parse(reference.url), 1), reference.url
         return self._pool
-
-
-async def _nothing(_: Transaction) -> None:
-    """The connection is warm, and the server has looked at the tables."""

@@ -1,4 +1,4 @@
-"""The PostgreSQL engine: sends each operation as a transaction, keeps what was seen of sessions, ends those that stood still."""
+"""The PostgreSQL engine: sends each operation as one question, keeps what was seen of sessions, ends those that stood still."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from typing import Final, TypeVar
 
 from incumbent.engines.api import Cell, CellWrite, Claimed, Guarantees, Member, Ref, Roster, Session, Waiting
@@ -22,14 +23,13 @@ from incumbent.engines.postgres import store
 from incumbent.engines.postgres.guarantees import CELL_BYTES_MAX, guarantees
 from incumbent.engines.postgres.link import briefly
 from incumbent.engines.postgres.memory import Memory
-from incumbent.engines.postgres.pool import LINKS_MAX, Pool, Transaction, Work
+from incumbent.engines.postgres.pool import LINKS_MAX, Pool, Question, Reply
 from incumbent.engines.postgres.schema import settle
 from incumbent.engines.postgres.settings import Settings
 from incumbent.engines.postgres.sightings import Sightings
 from incumbent.engines.postgres.wakeups import wakeups
 from incumbent.engines.reference import Reference, check_url, session_id
-from incumbent.engines.trips import join_and_claim, with_cell
-from incumbent.errors import IncumbentError, InvalidInput, Unsupported, WatchLost
+from incumbent.errors import IncarnationChanged, IncumbentError, InvalidInput, Unsupported, WatchLost
 from incumbent.ports import Clock
 from incumbent.runtime.clock import BoottimeClock
 
@@ -80,18 +80,18 @@ class PostgresEngine:
         check_release_delay(release_delay)
         session = session_id(check_request_id(request_id))
         ttl_ns, delay_ns = math.ceil(ttl * NS), math.ceil(release_delay * NS)
-        await self._call(lambda tx: store.open_session(tx, session, ttl_ns, delay_ns))
+        await self._call(store.open_session(session, ttl_ns, delay_ns))
         return Session(Reference(SCHEME, session, self._settings.url).to_bytes(), ttl)
 
     async def renew(self, session: Session) -> None:
         own = Reference.from_bytes(session.ref, SCHEME).session
         await self._bury_due(own)  # by our own clock it may be over, and nobody else has noticed
         beats, server = self._sightings.beats(own), self._sightings.server(own)
-        await self._judged(lambda tx: store.renew(tx, own, beats, server), self._beats)
+        await self._judged(store.renew(own, beats, server, self._memory.need), self._beats)
 
     async def end_session(self, ref: Ref) -> bool:
         reference = Reference.from_bytes(ref, SCHEME)
-        ended = await self._call(lambda tx: store.end_session(tx, reference.session))
+        ended = await self._call(store.end_session(reference.session))
         self._sightings.forget(reference.session)
         return ended
 
@@ -102,14 +102,28 @@ class PostgresEngine:
         check_name("group", group)
         check_request_id(request_id)
         check_member_value(value)
-        return await self._call(lambda tx: store.join(tx, own, group, value))
+        return await self._call(store.join(own, group, value))
 
     async def claim(self, member: Member, cell: str | None = None) -> Claimed | Waiting:
         check_beside(cell)
         await self._bury_due()
-        found = await self._judged(lambda tx: store.claim(tx, member), self._calls, member.group)
+        return self._answer(await self._judged(store.claim(member, cell), self._calls, member.group))
+
+    async def stand(
+        self, session: Session, group: str, request_id: str, value: bytes, cell: str | None = None
+    ) -> tuple[Member, Claimed | Waiting]:
+        own = Reference.from_bytes(session.ref, SCHEME).session
+        check_name("group", group)
+        check_request_id(request_id)
+        check_member_value(value)
+        check_beside(cell)
+        await self._bury_due()
+        member, found = await self._judged(store.stand(own, group, value, cell), self._calls, group)
+        return member, self._answer(found)
+
+    def _answer(self, found: Claimed | store.Queued) -> Claimed | Waiting:
         if isinstance(found, Claimed):
-            return await with_cell(self, found, cell)
+            return found
         looks = LOOKS_PER_TTL if len(found.ahead) == 1 else LOOKS_PER_TTL_BEHIND
         now_ns = self._clock.now_ns()
         again_ns = min(
@@ -118,33 +132,30 @@ class PostgresEngine:
         )
         return Waiting(found.behind, found.changes, max(again_ns, 1_000_000) / NS)
 
-    async def stand(
-        self, session: Session, group: str, request_id: str, value: bytes, cell: str | None = None
-    ) -> tuple[Member, Claimed | Waiting]:
-        check_beside(cell)
-        return await join_and_claim(self, session, group, request_id, value, cell)
-
     async def update(self, member: Member, value: bytes) -> None:
         check_member_value(value)
-        await self._call(lambda tx: store.update(tx, member, value))
+        if not store.is_named(member):
+            raise store.member_gone(member)
+        await self._call(store.update(member, value))
 
     async def leave(self, member: Member) -> None:
-        await self._call(lambda tx: store.remove(tx, member))
+        if store.is_named(member):
+            await self._call(store.remove(member))
 
     async def remove(self, group: str, id: str, revision: int) -> bool:  # noqa: A002  - the member's id
         member = Member(check_name("group", group), id, revision)
-        return await self._call(lambda tx: store.remove(tx, member))
+        return store.is_named(member) and await self._call(store.remove(member))
 
     async def roster(self, group: str) -> Roster:
         check_name("group", group)
-        return await self._call(lambda tx: store.roster(tx, group))
+        return await self._call(store.roster(group))
 
     # --- cells ----------------------------------------------------------------------------------------------------
 
     async def read_cell(self, group: str, name: str) -> Cell:
         check_name("group", group)
         check_name("name", name)
-        return await self._call(lambda tx: store.read_cell(tx, group, name))
+        return await self._call(store.read_cell(group, name))
 
     async def write_cells(
         self, group: str, writes: Sequence[CellWrite], claimed: Claimed | None
@@ -152,13 +163,14 @@ class PostgresEngine:
         check_name("group", group)
         check_cell_writes(writes, CELL_BYTES_MAX)
 
-        async def work(tx: Transaction) -> tuple[Cell, ...]:
-            return await store.write_cells(tx, group, writes, claimed)
-
+        if claimed is not None and not store.is_named(claimed.member):
+            raise store.not_first(claimed.member)
+        before = self._memory.changes(group)
+        question = store.write_cells(group, writes, claimed, self._memory.need, before)
         if claimed is None:
-            return await self._call(work)
+            return await self._call(question)
         await self._bury_due()
-        return await self._judged(work, self._calls, group)
+        return await self._judged(question, self._calls, group)
 
     # --- watching -------------------------------------------------------------------------------------------------
 
@@ -172,7 +184,7 @@ class PostgresEngine:
         while True:
             news = self._wakeups.news(group)  # taken before looking: what changes from here on sets it
             try:
-                changes = await self._call(lambda tx: store.peek(tx, group))
+                changes = await self._call(store.peek(group))
             except IncumbentError as error:
                 raise WatchLost(f"the watch cannot go on: {error}") from error
             if changes < seen:
@@ -180,7 +192,11 @@ class PostgresEngine:
             if changes > seen:
                 seen = changes
                 yield
-            else:
+                continue
+            await self._wakeups.wait(news, losses)
+            while news.is_set():  # something changed: whoever is woken looks
+                news = self._wakeups.news(group)  # taken before waking: what changes while it looks sets it
+                yield
                 await self._wakeups.wait(news, losses)
 
     async def close(self) -> None:
@@ -190,42 +206,46 @@ class PostgresEngine:
         await self._calls.close()
         await self._beats.close()
 
-    # --- transactions ---------------------------------------------------------------------------------------------
+    # --- questions ------------------------------------------------------------------------------------------------
 
-    async def _call(self, work: Work[T]) -> T:
+    async def _call(self, question: Question[T]) -> T:
         """What may be done also on a server that went back: nobody leads by it."""
         await self._bury_due()
-        return await self._transact(work, self._calls)
+        return await self._ask(question, self._calls)
 
-    async def _judged(self, work: Work[T], pool: Pool, group: str = "") -> T:
+    async def _judged(self, question: Question[T], pool: Pool, group: str = "") -> T:
         """What leadership rests on. Raises IncarnationChanged when the server is not the one, or not as far, as it was."""
-        floor, floor_of_group = self._memory.position, self._memory.changes(group)
+        floor, changes = self._memory.position, self._memory.changes(group)
 
-        async def judged(tx: Transaction) -> T:
-            self._memory.check(floor, tx.head)
-            answer = await work(tx)
-            self._memory.check_group(group, floor_of_group, tx.changes.get(group, floor_of_group))
+        def read(reply: Reply) -> T:
+            self._memory.check(floor, reply.head)
+            answer = question.read(reply)
+            self._memory.check_group(group, changes, reply.before.get(group, changes))
             return answer
 
-        return await self._transact(judged, pool)
+        return await self._ask(replace(question, read=read), pool)
 
-    async def _transact(self, work: Work[T], pool: Pool) -> T:
+    async def _ask(self, question: Question[T], pool: Pool) -> T:
         floor = self._memory.position
+        reply = await pool.ask(question)
+        self._memory.look(floor, reply.head)
+        try:
+            answer = question.read(reply)
+        except IncarnationChanged:
+            pool.forget()
+            raise
+        self._learn(reply)
+        return answer
 
-        async def remembered(tx: Transaction) -> tuple[T, Transaction]:
-            self._memory.look(floor, tx.head)
-            return await work(tx), tx
-
-        answer, tx = await pool.transact(remembered)
-        self._memory.learn(tx.head)
-        now_ns, server = self._clock.now_ns(), store.server_of(tx.head)
-        for beat in tx.seen:
+    def _learn(self, reply: Reply) -> None:
+        self._memory.learn(reply.head)
+        now_ns, server = self._clock.now_ns(), store.server_of(reply.head)
+        for beat in reply.seen:
             ends_ns = self._sightings.see(beat.session, beat.beats, server, beat.lasts_ns, now_ns)
             if self._waits_ns is None or ends_ns < self._waits_ns:
                 self._sooner.set()
-        for group, changes in tx.changes.items():
+        for group, changes in reply.changes.items():
             self._memory.learn_group(group, changes)
-        return answer
 
     # --- silence --------------------------------------------------------------------------------------------------
 
@@ -234,7 +254,7 @@ class PostgresEngine:
         due = self._sightings.due(self._clock.now_ns())
         if not due or (own is not None and all(sighting.session != own for sighting in due)):
             return
-        await self._transact(lambda tx: store.bury(tx, due), self._calls)
+        await self._ask(store.bury(due), self._calls)
         for sighting in due:  # ended, or it moved: then whoever looks next sees it anew
             self._sightings.forget(sighting.session)
 

@@ -1,7 +1,8 @@
 """One connection, and what its errors mean.
 
-Every statement is sent with its values in it and in one go, so that a connection pool between us and the server may hand each
-transaction to another backend, and a whole prologue costs one round trip.
+Statements are sent with their values in them and in one go, so that a connection pool between us and the server may hand each
+transaction to another backend, and a whole transaction costs one round trip. What is asked often goes to libpq itself: psycopg's
+cursor takes as long as the server does.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import asyncio
 import math
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast
 
 import psycopg
 from psycopg import AsyncClientCursor, AsyncConnection
+from psycopg.errors import error_from_result
+from psycopg.pq import Escaping, ExecStatus
 
 from incumbent.engines.postgres.settings import Settings
 from incumbent.errors import (
@@ -28,6 +31,9 @@ from incumbent.errors import (
 )
 
 Rows = list[tuple[Any, ...]]
+Value: TypeAlias = "int | str | bytes | Sequence[int | str | bytes | None] | None"
+Row: TypeAlias = tuple[bytes | None, ...]
+"""As text."""
 CLOSE_TIMEOUT_S: Final = 1.0
 
 
@@ -38,7 +44,6 @@ class Link:
         self._connection = connection
         self._cursor = AsyncClientCursor(connection)
         self.warned = False  # the server warned since this was last set to False
-        self.fresh = True  # not used before
         self.pooled = False  # a pool is in between: nothing of a session may be relied on
         connection.add_notice_handler(self._on_notice)
 
@@ -78,13 +83,70 @@ class Link:
             if not self._cursor.nextset():
                 return found
 
-    @property
-    def usable(self) -> bool:
-        return not self._connection.broken and not self._connection.closed
+    async def transact(self, statements: bytes) -> Row:
+        """The row of a transaction's statements, of which one gives one, once it is committed. Raises psycopg.Error; after that, and
+        when it is cancelled, the connection is of no more use."""
+        connection = self._connection.pgconn
+        row: Row | None = None
+        last: bytes | None = None
+        connection.send_query(statements)
+        while connection.flush():
+            await self._ready(sending=True)
+            connection.consume_input()
+        while True:
+            while connection.is_busy():
+                await self._ready()
+                connection.consume_input()
+            result = connection.get_result()
+            if result is None:
+                break
+            if result.status == ExecStatus.TUPLES_OK:
+                row = tuple(result.get_value(0, column) for column in range(result.nfields))
+            elif result.status != ExecStatus.COMMAND_OK:
+                raise error_from_result(result)
+            last = result.command_status
+        if row is None or last != b"COMMIT":
+            raise psycopg.InterfaceError(f"the transaction ended with {last!r}")
+        return row
+
+    def literal(self, value: Value) -> bytes:
+        """To stand where the server knows the type."""
+        match value:
+            case None:
+                return b"NULL"
+            case int():
+                return b"%d" % value
+            case str() | bytes():
+                text = _text(value)
+            case _:
+                text = b"{%s}" % b",".join(map(_element, value))
+        return bytes(Escaping(self._connection.pgconn).escape_literal(text))
+
+    async def _ready(self, *, sending: bool = False) -> None:
+        loop, descriptor = asyncio.get_running_loop(), self._connection.pgconn.socket
+        ready = loop.create_future()
+
+        def on_ready() -> None:
+            if not ready.done():
+                ready.set_result(None)
+
+        loop.add_reader(descriptor, on_ready)
+        if sending:
+            loop.add_writer(descriptor, on_ready)
+        try:
+            await ready
+        finally:
+            loop.remove_reader(descriptor)
+            if sending:
+                loop.remove_writer(descriptor)
 
     @property
-    def in_transaction(self) -> bool:
-        return self._connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE
+    def usable(self) -> bool:
+        """As far as is known here: what the server has said since, its farewell and the end behind it, is read first."""
+        with suppress(psycopg.Error):
+            self._connection.pgconn.consume_input()
+            self._connection.pgconn.consume_input()
+        return not self._connection.broken and not self._connection.closed
 
     def abort(self) -> None:
         """Make what waits for the server fail now. Not `close`: the loop still has the descriptor."""
@@ -128,8 +190,8 @@ def translated(error: psycopg.Error) -> IncumbentError:
     """What it means where nothing was committed."""
     state, words = error.sqlstate or "", _first_line(error)
     match state:
-        case "42P01" | "3F000":
-            return IncarnationChanged(f"the engine's tables are gone: {words}")
+        case "42P01" | "42883" | "3F000":
+            return IncarnationChanged(f"the engine's tables and functions are gone: {words}")
         case "3D000":
             return InvalidInput("url", words, "name a database that is there")
         case "42501":
@@ -146,6 +208,21 @@ def translated(error: psycopg.Error) -> IncumbentError:
     ):
         return EngineUnavailable(words)
     return EngineError(words)
+
+
+def _text(value: str | bytes) -> bytes:
+    return value.encode() if isinstance(value, str) else b"\\x" + value.hex().encode()
+
+
+def _element(value: int | str | bytes | None) -> bytes:
+    """Of an array."""
+    match value:
+        case None:
+            return b"NULL"
+        case int():
+            return b"%d" % value
+        case _:
+            return b'"%s"' % _text(value).replace(b"\\", b"\\\\").replace(b'"', b'\\"')
 
 
 def _first_line(error: psycopg.Error) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from incumbent.engines.history import History, Position
@@ -10,6 +11,19 @@ from incumbent.errors import IncarnationChanged
 
 GROUPS_MAX: Final = 4096
 """More are forgotten, oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a server has to be and to have: less, and what is asked is not done there. See `functions`."""
+
+    uuid: str  # "" = whichever
+    position: Position
+
+    @property
+    def values(self) -> tuple[str, int, int, int]:
+        timeline, flushed = self.position.rest or (0, 0)
+        return self.uuid, self.position.incarnation, timeline, flushed
 
 
 class Memory:
@@ -22,6 +36,13 @@ class Memory:
     @property
     def position(self) -> Position:
         return self._history.position
+
+    @property
+    def need(self) -> Need:
+        """What `check` would ask for now."""
+        if self._history.refused:
+            return Need("", Position(self.position.incarnation + 1, ()))
+        return Need(self._history.identity, self.position)
 
     def check(self, floor: Position, head: Head) -> None:
         """Raises IncarnationChanged, from when the server went back until the incarnation is raised."""

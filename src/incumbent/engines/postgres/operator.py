@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from incumbent.engines.postgres import store
 from incumbent.engines.postgres.engine import prepare
-from incumbent.engines.postgres.pool import Pool, Transaction
+from incumbent.engines.postgres.pool import Pool
 from incumbent.engines.postgres.settings import Settings
-from incumbent.errors import EngineError
-from incumbent.ids import TOKEN_INCARNATION_MAX
 
 
 async def bump(url: str) -> int:
@@ -18,21 +17,8 @@ async def bump(url: str) -> int:
     """
     settings = Settings.parse(url)
     await prepare(settings)
-    pool = Pool(settings, 1)
+    pool, question = Pool(settings, 1), store.bump()
     try:
-        return await pool.transact(_bump)
+        return question.read(await pool.ask(question))
     finally:
         await pool.close()
-
-
-async def _bump(tx: Transaction) -> int:
-    ((incarnation,),) = await tx.all("SELECT incarnation FROM meta FOR UPDATE")
-    if incarnation >= TOKEN_INCARNATION_MAX:
-        raise EngineError(
-            f"the incarnation is {incarnation} already, and there is no higher one; use another schema"
-        )
-    await tx.all("UPDATE meta SET incarnation = incarnation + 1")
-    # Who leads asks whether it still does when its group changes, so this ends terms before their next renewal does.
-    await tx.all("SELECT name FROM team ORDER BY name FOR UPDATE")
-    await tx.all("UPDATE team SET changes = changes + 1 RETURNING pg_notify(current_schema(), name)")
-    return int(incarnation) + 1

@@ -1,6 +1,7 @@
-"""A few connections, and the one way to run a transaction on them: bounded in time, safe to cancel, honest about its outcome.
+"""A few connections, and the one way to ask the database something: a transaction in one trip, bounded in time, safe to cancel,
+honest about its outcome.
 
-Nothing was done until COMMIT has left; once it has, only its answer tells. A call that is given up shuts its connection, since
+Once a question that writes has left, only its answer tells what became of it. A call that is given up closes its connection, since
 a server that says nothing says nothing to a request to cancel either.
 """
 
@@ -8,38 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final, Generic, TypeVar
 
 import psycopg
 
-from incumbent.engines.postgres.link import CLOSE_TIMEOUT_S, Link, Rows, translated
+from incumbent.engines.postgres.functions import function
+from incumbent.engines.postgres.link import CLOSE_TIMEOUT_S, Link, Row, Value, translated
 from incumbent.engines.postgres.settings import Settings
-from incumbent.errors import (
-    EngineUnavailable,
-    IncarnationChanged,
-    OutcomeUnknown,
-    Overloaded,
-    Unsupported,
-)
+from incumbent.errors import EngineUnavailable, OutcomeUnknown, Overloaded, Unsupported
 
 T = TypeVar("T")
 LINKS_MAX: Final = 4
 """Connections for calls, besides the one for renewals and the one that listens."""
 PENDING_MAX: Final = 1024
 """Calls that may wait for a connection."""
-
-_PROLOGUE: Final = """
-BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
-SELECT set_config('search_path', %s, true), set_config('synchronous_commit', 'on', true),
-       set_config('statement_timeout', %s, true), set_config('lock_timeout', %s, true),
-       set_config('idle_in_transaction_session_timeout', %s, true);
-SELECT uuid::text, incarnation,
-       ('x' || substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8))::bit(32)::bigint,
-       (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint, pg_postmaster_start_time()::text
-FROM meta
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,36 +52,34 @@ class Beat:
     lasts_ns: int
 
 
-class Transaction:
-    """What a piece of work gets. Statements see all that was committed before each of them."""
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a function said, and what its reader found in it."""
 
-    def __init__(self, link: Link, head: Head) -> None:
-        self._link = link
-        self.head = head
-        # What the work has read: true only once it is committed.
-        self.seen: list[Beat] = []
-        self.changes: dict[str, int] = {}  # how much has happened, by group
-
-    async def all(self, statement: str, *values: object) -> Rows:
-        found = await self._link.run(statement, *values)
-        return found[-1] if found else []
-
-    async def find(self, statement: str, *values: object) -> tuple[Any, ...] | None:
-        rows = await self.all(statement, *values)
-        return rows[0] if rows else None
+    head: Head
+    said: str  # why nothing was done; "" = it was
+    found: Row
+    seen: list[Beat] = field(default_factory=list)
+    changes: dict[str, int] = field(default_factory=dict)  # how much has happened, by group
+    before: dict[str, int] = field(default_factory=dict)  # and without what was asked now
 
 
-Work = Callable[[Transaction], Awaitable[T]]
+@dataclass(frozen=True, slots=True)
+class Question(Generic[T]):
+    """A call of a function, and how to read what it says."""
+
+    operation: str
+    values: tuple[Value, ...]
+    read: Callable[[Reply], T]
+    writes: bool = True
 
 
 @dataclass(slots=True)
 class _Call:
     """How far one call has come."""
 
-    link: Link | None = None
-    begun: bool = False  # the server has answered
-    committing: bool = False
-    given_up: bool = False
+    sent: bool = False
+    refused: bool = False  # the server said no, so nothing was done
 
 
 class Pool:
@@ -103,82 +87,96 @@ class Pool:
 
     def __init__(self, settings: Settings, size: int) -> None:
         self._settings = settings
+        self._size = size
         self._places = asyncio.Semaphore(size)
         self._idle: list[Link] = []
-        self._calls: dict[asyncio.Task[Any], _Call] = {}
+        self._busy: set[Link] = set()
+        self._pending = 0
         self._pid = os.getpid()
         self.closed = False
+        timeout_ms = max(1, round(settings.timeout_s * 1000))
+        self._prologue = (
+            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; "
+            f"SET LOCAL search_path = {settings.schema}, pg_temp; SET LOCAL synchronous_commit = on; "
+            f"SET LOCAL statement_timeout = {timeout_ms}; SET LOCAL lock_timeout = {timeout_ms}; "
+        ).encode()
 
-    async def transact(self, work: Work[T]) -> T:
-        """Run `work` in a transaction and commit it. Whatever it raises undoes it.
+    async def ask(self, question: Question[Any]) -> Reply:
+        """What the database replied, once it is committed.
 
-        Raises EngineUnavailable (nothing was done), OutcomeUnknown (COMMIT was sent, no answer came), Overloaded.
+        Raises EngineUnavailable (nothing was done), OutcomeUnknown (it was sent, and no answer came), Overloaded.
         """
         if os.getpid() != self._pid:
             raise Unsupported(f"this engine belongs to process {self._pid}; after a fork, connect anew")
-        if self.closed:
-            raise EngineUnavailable("this engine is closed")
-        if len(self._calls) >= PENDING_MAX:
+        if self._pending >= PENDING_MAX:
             raise Overloaded(f"{PENDING_MAX} calls wait for the server already")
+        self._pending += 1
         call = _Call()
-        task = asyncio.create_task(self._run(call, work))
-        self._calls[task] = call
-        task.add_done_callback(self._done)
         try:
-            await asyncio.wait({task}, timeout=self._settings.timeout_s)
+            async with asyncio.timeout(self._settings.timeout_s), self._places:
+                return await self._ask(question, call)
+        except TimeoutError as error:
+            words = f"{self._settings.shown}: no answer in {self._settings.timeout_s} s"
+            raise _lost(question, call, words) from error
+        except psycopg.Error as error:
+            if call.refused:
+                raise translated(error) from error
+            raise _lost(question, call, f"no answer: {error}") from error
         finally:
-            if not task.done():
-                _give_up(call, task)
-        if task.cancelled():
-            raise EngineUnavailable("this engine is closed")
-        if task.done():
-            return task.result()
-        words = f"{self._settings.shown}: no answer in {self._settings.timeout_s} s"
-        raise OutcomeUnknown(words) if call.committing else EngineUnavailable(words)
+            self._pending -= 1
+
+    def forget(self) -> None:
+        """Connect anew: of several hosts, another may be the one that counts now."""
+        for link in self._idle:
+            link.abort()
 
     async def close(self) -> None:
         self.closed = True
-        for task, call in self._calls.items():
-            _give_up(call, task)
-        if self._calls:
-            await asyncio.wait(set(self._calls), timeout=CLOSE_TIMEOUT_S)
+        for link in self._busy:
+            link.abort()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                for _ in range(self._size):  # each call gives its place back when it is over
+                    await self._places.acquire()
         for link in self._idle:
             await link.close()
         self._idle.clear()
 
-    async def _run(self, call: _Call, work: Work[T]) -> T:
-        async with self._places:
-            while True:
-                link = call.link = await self._take()
-                try:
-                    return await self._transaction(call, link, work)
-                except IncarnationChanged:
-                    await link.close()  # of several hosts, another may be the one that counts now
-                    raise
-                except psycopg.Error as error:
-                    if call.committing:
-                        raise OutcomeUnknown(f"no word of the commit: {error}") from error
-                    if call.given_up or call.begun or link.usable or link.fresh:
-                        raise translated(error) from error
-                    # It died while it was idle: the server was started anew, or a pool was. The next one, or a fresh one.
-                finally:
-                    await self._give_back(link)
-                    call.link = None
-
-    async def _transaction(self, call: _Call, link: Link, work: Work[T]) -> T:
-        timeout = str(max(1, round(self._settings.timeout_s * 1000)))
-        path = f"{self._settings.schema}, pg_temp"
-        *_, rows = await link.run(_PROLOGUE, path, timeout, timeout, timeout)
-        call.begun = True
-        answer = await work(Transaction(link, Head(*rows[0])))
-        link.warned = False
-        call.committing = True
-        await link.run("COMMIT")
-        if link.warned:  # the wait for the standby was broken off, and the server calls that a success
+    async def _ask(self, question: Question[Any], call: _Call) -> Reply:
+        link = await self._take()
+        self._busy.add(link)
+        try:
+            statements = self._statements(link, question)
+            link.warned = False
+            call.sent = True
+            row = await link.transact(statements)
+        except BaseException as error:
+            call.refused = isinstance(error, psycopg.Error) and error.sqlstate is not None and link.usable
+            self._busy.discard(link)
+            await link.close()
+            raise
+        self._busy.discard(link)
+        if self.closed:
+            await link.close()
+        else:
+            self._idle.append(link)
+        if (
+            link.warned and question.writes
+        ):  # the wait for the standby was broken off, and the server calls that a success
             raise OutcomeUnknown("the server warned while it committed: perhaps no standby has it")
-        return answer
+        return _reply(row)
+
+    def _statements(self, link: Link, question: Question[Any]) -> bytes:
+        values = b", ".join(map(link.literal, question.values))
+        return b"%sSELECT * FROM %s(%s); COMMIT" % (
+            self._prologue,
+            function(question.operation).encode(),
+            values,
+        )
 
     async def _take(self) -> Link:
+        if self.closed:
+            raise EngineUnavailable("this engine is closed")
         while self._idle:
             link = self._idle.pop()
             if link.usable:
@@ -186,28 +184,14 @@ class Pool:
             await link.close()
         return await Link.open(self._settings)
 
-    async def _give_back(self, link: Link) -> None:
-        try:
-            if link.usable and link.in_transaction:
-                await link.run("ROLLBACK")
-        except psycopg.Error:
-            await link.close()
-            return
-        if link.usable and not self.closed:
-            link.fresh = False
-            self._idle.append(link)
-        else:
-            await link.close()
 
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        del self._calls[task]
-        if not task.cancelled():
-            task.exception()  # of a call that was given up there is nobody to tell
+def _lost(question: Question[Any], call: _Call, words: str) -> EngineUnavailable | OutcomeUnknown:
+    return OutcomeUnknown(words) if call.sent and question.writes else EngineUnavailable(words)
 
 
-def _give_up(call: _Call, task: asyncio.Task[Any]) -> None:
-    call.given_up = True
-    if call.link is None:
-        task.cancel()  # it has no connection yet, so nothing was done
-    else:
-        call.link.abort()
+def _reply(row: Row) -> Reply:
+    uuid, incarnation, timeline, flushed, started, said, *found = row
+    assert uuid is not None and incarnation is not None and timeline is not None  # noqa: PT018 - the function's head
+    assert flushed is not None and started is not None  # noqa: PT018
+    head = Head(uuid.decode(), int(incarnation), int(timeline), int(flushed), started.decode())
+    return Reply(head, "" if said is None else said.decode(), tuple(found))

@@ -1,4 +1,4 @@
-"""The tables, and how they come to be: all in one transaction, by whoever is first.
+"""The tables, and how they and the functions come to be: all in one transaction, by whoever is first.
 
 Locks are taken in this order, so that there are no deadlocks: sessions by id, groups by name, then what is in them.
 
@@ -15,8 +15,9 @@ from typing import Final
 
 import psycopg
 
+from incumbent.engines.postgres import functions
 from incumbent.engines.postgres.link import Link
-from incumbent.errors import EngineUnavailable, Unsupported
+from incumbent.errors import EngineUnavailable, NotAllowed, Unsupported
 
 FORMAT: Final = 1
 ATTEMPTS_MAX: Final = 10
@@ -26,6 +27,7 @@ _RACED: Final = (
     psycopg.errors.DuplicateSchema,
     psycopg.errors.DuplicateTable,
     psycopg.errors.DuplicateObject,
+    psycopg.errors.DuplicateFunction,
 )
 
 _TABLES: Final = """
@@ -35,7 +37,7 @@ CREATE TABLE meta (
     uuid uuid NOT NULL DEFAULT gen_random_uuid(),
     incarnation smallint NOT NULL DEFAULT 0 CHECK (incarnation BETWEEN 0 AND 127)
 );
-INSERT INTO meta (format) VALUES (%s);
+INSERT INTO meta (format) VALUES ({format});
 CREATE TABLE session (
     id bytea PRIMARY KEY,
     ttl_ns bigint NOT NULL,
@@ -81,9 +83,10 @@ async def settle(link: Link, schema: str) -> None:
 async def _make(link: Link, schema: str) -> bool:
     ((encoding,), (there,), (tables,)) = await link.run(
         "SELECT current_setting('server_encoding'); SELECT count(*) FROM pg_namespace WHERE nspname = %s;"
-        "SELECT to_regclass(%s)::text",
+        "SELECT to_regclass(%s)::text, to_regproc(%s)::text",
         schema,
         f"{schema}.meta",
+        f"{schema}.{functions.ANY}",
     )
     if encoding[0] != "UTF8":
         raise Unsupported(f"url: the database is in {encoding[0]}; names of groups need one in UTF8")
@@ -93,7 +96,22 @@ async def _make(link: Link, schema: str) -> bool:
             raise Unsupported(
                 f"url: the schema {schema} has format {found[0]}, this version reads {FORMAT}; use one version everywhere"
             )
-        return True
+        if tables[1] is not None:
+            return True
+        try:
+            await _create(link, schema, functions.create())  # those that are there are another release's
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise NotAllowed(
+                f"the schema {schema} lacks this version's functions; connect once as its owner to make them"
+            ) from error
+        return False
     create = "" if there[0] else f"CREATE SCHEMA {schema};"
-    await link.run(f"BEGIN; {create} SET LOCAL search_path = {schema}, pg_temp; {_TABLES} COMMIT", FORMAT)
+    await _create(link, schema, _TABLES.format(format=FORMAT) + functions.create(), create)
     return False
+
+
+async def _create(link: Link, schema: str, statements: str, before: str = "") -> None:
+    """Raises psycopg.Error, also when somebody else was faster."""
+    await link.run(
+        f"BEGIN READ WRITE; {before} SET LOCAL search_path = {schema}, pg_temp; {statements} COMMIT"
+    )

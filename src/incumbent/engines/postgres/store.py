@@ -1,15 +1,17 @@
-"""Every operation as work in one transaction. How locks are ordered: see `schema`."""
+"""Every operation as a question to the database, and what its reply means. The other half is `functions`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from incumbent.engines.api import Cell, CellWrite, Claimed, Entry, Member, Roster
-from incumbent.engines.postgres.pool import Beat, Head, Transaction
+from incumbent.engines.postgres.memory import Need
+from incumbent.engines.postgres.pool import Beat, Head, Question, Reply
 from incumbent.engines.postgres.sightings import Server, Sighting
 from incumbent.errors import (
+    EngineError,
     IncarnationChanged,
     InvalidInput,
     MemberGone,
@@ -18,21 +20,12 @@ from incumbent.errors import (
     VersionConflict,
     invariant,
 )
-from incumbent.ids import make_token
+from incumbent.ids import TOKEN_INCARNATION_MAX, make_token
 
 COUNTER_BITS: Final = 40
 TIMELINE_MAX: Final = (1 << 16) - 1
 AHEAD_MAX: Final = 32
 """Of those in front, a claim looks at so many at the head of the queue and so many right before the own place."""
-
-
-_NEAR: Final = """
-SELECT revision, id, beats, ttl_ns + delay_ns, incarnation FROM (
-    (SELECT * FROM member WHERE team = %s AND revision <= %s ORDER BY revision LIMIT %s)
-    UNION
-    (SELECT * FROM member WHERE team = %s AND revision <= %s ORDER BY revision DESC LIMIT %s)
-) AS near JOIN session ON id = session ORDER BY revision
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,219 +44,240 @@ def server_of(head: Head) -> Server:
 # --- sessions ---------------------------------------------------------------------------------------------------------
 
 
-async def open_session(tx: Transaction, session: bytes, ttl_ns: int, delay_ns: int) -> None:
-    row = await tx.find(
-        "INSERT INTO session AS s VALUES (%s, %s, %s, 1, %s) "
-        "ON CONFLICT (id) DO UPDATE SET beats = s.beats + 1 RETURNING beats, ttl_ns, delay_ns, incarnation",
-        session, ttl_ns, delay_ns, tx.head.incarnation,
-    )  # fmt: skip
-    assert row is not None
-    beats, found_ttl_ns, found_delay_ns, incarnation = row
-    if found_ttl_ns != ttl_ns:
-        raise InvalidInput("request_id", "opened a session with another ttl", "use a fresh one")
-    _check_incarnation(tx, incarnation)
-    tx.seen.append(Beat(session, beats, ttl_ns + found_delay_ns))
+def open_session(session: bytes, ttl_ns: int, delay_ns: int) -> Question[None]:
+    def read(reply: Reply) -> None:
+        beats, found_ttl_ns, found_delay_ns, incarnation = map(_number, reply.found)
+        if found_ttl_ns != ttl_ns:
+            raise InvalidInput("request_id", "opened a session with another ttl", "use a fresh one")
+        _check_incarnation(reply, incarnation)
+        reply.seen.append(Beat(session, beats, ttl_ns + found_delay_ns))
+
+    return Question("open_session", (session, ttl_ns, delay_ns), read)
 
 
-async def renew(tx: Transaction, session: bytes, beats_before: int, server_before: Server | None) -> None:
+def renew(session: bytes, beats_before: int, server_before: Server | None, need: Need) -> Question[None]:
     """`…_before`: what was last seen of it, by this process."""
-    row = await tx.find(
-        "UPDATE session SET beats = beats + 1 WHERE id = %s RETURNING beats, ttl_ns + delay_ns, incarnation",
-        session,
-    )
-    if row is None:
-        if server_before is not None and server_before.timeline != tx.head.timeline:
-            raise IncarnationChanged("the server that was promoted does not know this session")
-        raise SessionGone("the session has ended")
-    beats, lasts_ns, incarnation = row
-    _check_incarnation(tx, incarnation)
-    if beats <= beats_before:
-        raise IncarnationChanged("the server lacks renewals that it had acknowledged")
-    tx.seen.append(Beat(session, beats, lasts_ns))
+
+    def read(reply: Reply) -> None:
+        if reply.said == "session":
+            if server_before is not None and server_before.timeline != reply.head.timeline:
+                raise IncarnationChanged("the server that was promoted does not know this session")
+            raise SessionGone("the session has ended")
+        _check_said(reply)
+        beats, lasts_ns = map(_number, reply.found)
+        if beats <= beats_before:
+            raise IncarnationChanged("the server lacks renewals that it had acknowledged")
+        reply.seen.append(Beat(session, beats, lasts_ns))
+
+    return Question("renew", (session, *need.values), read)
 
 
-async def end_session(tx: Transaction, session: bytes) -> bool:
-    return bool(await _end(tx, [session], {}))
+def end_session(session: bytes) -> Question[bool]:
+    return Question("end_sessions", ([session], [None], [None]), lambda reply: _number(reply.found[0]) > 0)
 
 
-async def bury(tx: Transaction, silent: Iterable[Sighting]) -> None:
+def bury(silent: Sequence[Sighting]) -> Question[bool]:
     """End those whose counter still stands where it was seen, by the same run of the same server."""
-    here = server_of(tx.head)
-    seen = {sighting.session: sighting.beats for sighting in silent if sighting.server == here}
-    if seen:
-        await _end(tx, list(seen), seen)
-
-
-async def _end(tx: Transaction, sessions: Sequence[bytes], beats: dict[bytes, int]) -> list[bytes]:
-    """End those that are there and, where `beats` names a counter, have that one. All their members leave in this step."""
-    rows = await tx.all(
-        "SELECT id, beats FROM session WHERE id = ANY(%s) ORDER BY id FOR UPDATE", list(sessions)
-    )
-    over = [bytes(session) for session, found in rows if beats.get(bytes(session), found) == found]
-    if over:
-        # Nobody joins with them any more: that would have to lock them too.
-        teams = await tx.all("SELECT DISTINCT team FROM member WHERE session = ANY(%s) ORDER BY team", over)
-        await tx.all(
-            "SELECT FROM team WHERE name = ANY(%s) ORDER BY name FOR UPDATE", [team for (team,) in teams]
-        )
-        await tx.all("DELETE FROM session WHERE id = ANY(%s)", over)
-        for (team,) in teams:
-            await _change(tx, team)
-    return over
-
-
-def _check_incarnation(tx: Transaction, incarnation: int) -> None:
-    if incarnation != tx.head.incarnation:
-        raise IncarnationChanged("the incarnation was raised since this session was opened")
+    sessions = [sighting.session for sighting in silent]
+    beats = [sighting.beats for sighting in silent]
+    servers = [f"{seen.server.uuid} {seen.server.timeline} {seen.server.started}" for seen in silent]
+    return Question("end_sessions", (sessions, beats, servers), lambda reply: _number(reply.found[0]) > 0)
 
 
 # --- members ----------------------------------------------------------------------------------------------------------
 
 
-async def join(tx: Transaction, session: bytes, group: str, value: bytes) -> Member:
-    found = await tx.find("SELECT incarnation FROM session WHERE id = %s FOR KEY SHARE", session)
-    if found is None:
-        raise SessionGone("the session has ended")
-    _check_incarnation(tx, found[0])
-    await tx.all("INSERT INTO team (name) VALUES (%s) ON CONFLICT DO NOTHING", group)
-    await _lock(tx, group)
-    row = await tx.find("SELECT revision FROM member WHERE session = %s AND team = %s", session, group)
-    if row is None:
-        row = await tx.find("UPDATE team SET joins = joins + 1 WHERE name = %s RETURNING joins", group)
-        assert row is not None
-        await tx.all("INSERT INTO member VALUES (%s, %s, %s, %s)", group, row[0], session, value)
-        await _change(tx, group)
-    return _member(group, row[0])
+def join(session: bytes, group: str, value: bytes) -> Question[Member]:
+    def read(reply: Reply) -> Member:
+        _check_said(reply)
+        reply.changes[group] = _number(reply.found[0])
+        return _member(group, _number(reply.found[1]))
+
+    return Question("stand", (session, group, value, None, 0), read)
 
 
-async def claim(tx: Transaction, member: Member) -> Claimed | Queued:
-    """One statement, so one state: every member that came before ours is in it, since they were committed in that order."""
-    group, revision = member.group, member.revision
-    changes = await _changes(tx, group)
-    rows = await tx.all(
-        _NEAR, group, revision, AHEAD_MAX, group, revision, AHEAD_MAX + 1
-    )  # fmt: skip
-    if not rows or member != _member(group, rows[-1][0]):
-        raise MemberGone(f"member {member.id} has left, was removed, or its session ended")
-    _check_incarnation(tx, rows[-1][4])
-    ahead = tuple(Beat(bytes(session), beats, lasts) for _, session, beats, lasts, _ in rows[:-1])
-    tx.seen += ahead
-    if not ahead:
-        return Claimed(member, _token(tx.head, revision))
-    return Queued(_member(group, rows[-2][0]).id, ahead, changes)
+def stand(
+    session: bytes, group: str, value: bytes, cell: str | None
+) -> Question[tuple[Member, Claimed | Queued]]:
+    def read(reply: Reply) -> tuple[Member, Claimed | Queued]:
+        _check_said(reply)
+        member = _member(group, _number(reply.found[1]))
+        reply.changes[group] = _number(reply.found[0])
+        reply.before[group] = _number(reply.found[-1])
+        return member, _claimed(reply, member, cell)
+
+    return Question("stand", (session, group, value, cell, AHEAD_MAX), read)
 
 
-async def update(tx: Transaction, member: Member, value: bytes) -> None:
-    await _lock(tx, member.group)
-    row = await tx.find(
-        "UPDATE member SET value = %s WHERE team = %s AND revision = %s RETURNING revision",
-        value, member.group, member.revision,
-    )  # fmt: skip
-    if row is None or member != _member(member.group, row[0]):
-        raise MemberGone(f"member {member.id} has left, was removed, or its session ended")
-    await _change(tx, member.group)
+def claim(member: Member, cell: str | None) -> Question[Claimed | Queued]:
+    def read(reply: Reply) -> Claimed | Queued:
+        reply.changes[member.group] = reply.before[member.group] = _number(reply.found[0])
+        if reply.said or not is_named(member):
+            raise member_gone(member)
+        return _claimed(reply, member, cell)
+
+    return Question("claim", (member.group, member.revision, cell, AHEAD_MAX), read, writes=False)
 
 
-async def remove(tx: Transaction, member: Member) -> bool:
-    if member != _member(member.group, member.revision):
-        return False
-    await _lock(tx, member.group)
-    row = await tx.find(
-        "DELETE FROM member WHERE team = %s AND revision = %s RETURNING revision",
-        member.group,
-        member.revision,
-    )
-    if row is not None:
-        await _change(tx, member.group)
-    return row is not None
+def _claimed(reply: Reply, member: Member, cell: str | None) -> Claimed | Queued:
+    changes, _, incarnation, ahead, value, version = reply.found[:6]
+    _check_incarnation(reply, _number(incarnation))
+    beats = tuple(_beat(words) for words in _words(ahead))
+    reply.seen.extend(beat for _, beat in beats)
+    if not beats:
+        beside = None if cell is None else _cell(value, version)
+        return Claimed(member, _token(reply.head, member.revision), beside)
+    behind, _ = beats[-1]
+    return Queued(_member(member.group, behind).id, tuple(beat for _, beat in beats), _number(changes))
 
 
-async def roster(tx: Transaction, group: str) -> Roster:
-    changes = await _changes(tx, group)
-    rows = await tx.all(
-        "SELECT m.revision, m.value, s.id, s.beats, s.ttl_ns + s.delay_ns, s.incarnation FROM member m "
-        "JOIN session s ON s.id = m.session WHERE m.team = %s ORDER BY m.revision",
-        group,
-    )
-    tx.seen += [Beat(bytes(session), beats, lasts) for _, _, session, beats, lasts, _ in rows]
-    members = tuple(Entry(_member(group, row[0]).id, row[0], bytes(row[1]), ours=True) for row in rows)
-    may_claim = bool(rows) and rows[0][5] == tx.head.incarnation
-    return Roster(changes, members, _token(tx.head, rows[0][0]) if may_claim else None)
+def update(member: Member, value: bytes) -> Question[None]:
+    def read(reply: Reply) -> None:
+        if reply.said:
+            raise member_gone(member)
+        reply.changes[member.group] = _number(reply.found[0])
+
+    return Question("update", (member.group, member.revision, value), read)
 
 
-async def peek(tx: Transaction, group: str) -> int:
+def remove(member: Member) -> Question[bool]:
+    def read(reply: Reply) -> bool:
+        if not reply.said:
+            reply.changes[member.group] = _number(reply.found[0])
+        return not reply.said
+
+    return Question("remove", (member.group, member.revision), read)
+
+
+def roster(group: str) -> Question[Roster]:
+    def read(reply: Reply) -> Roster:
+        changes = reply.changes[group] = _number(reply.found[0])
+        members = list[Entry]()
+        may_claim = False
+        for words in _words(reply.found[1]):
+            revision, beat = _beat(words)
+            incarnation, value = int(words[4]), bytes.fromhex(words[5])
+            may_claim = may_claim if members else incarnation == reply.head.incarnation
+            reply.seen.append(beat)
+            members.append(Entry(_member(group, revision).id, revision, value, ours=True))
+        token = _token(reply.head, members[0].order) if may_claim else None
+        return Roster(changes, tuple(members), token)
+
+    return Question("roster", (group,), read, writes=False)
+
+
+def peek(group: str) -> Question[int]:
     """For a watch: how much has happened in that group."""
-    return await _changes(tx, group)
+
+    def read(reply: Reply) -> int:
+        reply.changes[group] = _number(reply.found[0])
+        return reply.changes[group]
+
+    return Question("peek", (group,), read, writes=False)
 
 
 # --- cells ------------------------------------------------------------------------------------------------------------
 
 
-async def read_cell(tx: Transaction, group: str, name: str) -> Cell:
-    row = await tx.find("SELECT value, version FROM cell WHERE team = %s AND name = %s", group, name)
-    return _cell(row)
+def read_cell(group: str, name: str) -> Question[Cell]:
+    return Question("read_cell", (group, name), lambda reply: _cell(*reply.found), writes=False)
 
 
-async def write_cells(
-    tx: Transaction, group: str, writes: Sequence[CellWrite], claimed: Claimed | None
-) -> tuple[Cell, ...]:
-    await tx.all("INSERT INTO team (name) VALUES (%s) ON CONFLICT DO NOTHING", group)
-    await _lock(tx, group)
-    if claimed is not None:
-        await _check_first(tx, group, claimed.member)
-    names = [write.name for write in writes]
-    rows = await tx.all("SELECT name, version FROM cell WHERE team = %s AND name = ANY(%s)", group, names)
-    found: dict[str, int] = dict(rows)
-    for write in writes:
-        version = found.get(write.name, 0)
-        if write.expected_version not in (None, version):
-            raise VersionConflict(f"cell {write.name!r} has version {version}, not {write.expected_version}")
-    version = await _change(tx, group)
-    for write in writes:
-        await tx.all(
-            "INSERT INTO cell VALUES (%s, %s, %s, %s) ON CONFLICT (team, name) "
-            "DO UPDATE SET value = excluded.value, version = excluded.version",
-            group, write.name, write.value, version,
-        )  # fmt: skip
-    return tuple(Cell(write.value, version) for write in writes)
+def write_cells(
+    group: str, writes: Sequence[CellWrite], claimed: Claimed | None, need: Need, changes_before: int
+) -> Question[tuple[Cell, ...]]:
+    """`need` and `changes_before`, what is known to have happened in the group, are the claim's."""
 
+    def read(reply: Reply) -> tuple[Cell, ...]:
+        changes, name, version = reply.found
+        if reply.said == "lacking":
+            reply.before[group] = _number(changes)
+            return ()  # whoever judges will refuse it
+        if reply.said == "first":
+            assert claimed is not None
+            raise not_first(claimed.member)
+        if reply.said == "version":
+            assert name is not None
+            raise VersionConflict(f"cell {name.decode()!r} has version {_number(version)}, not as expected")
+        _check_said(reply)
+        reply.changes[group] = _number(changes)
+        return tuple(Cell(write.value, _number(changes)) for write in writes)
 
-async def _check_first(tx: Transaction, group: str, member: Member) -> None:
-    """Under the group's lock. The member's own row is locked with it: nobody ends the session without that lock."""
-    row = await tx.find(
-        "SELECT m.revision, s.incarnation FROM member m JOIN session s ON s.id = m.session "
-        "WHERE m.team = %s ORDER BY m.revision LIMIT 1",
-        group,
+    columns = (
+        [write.name for write in writes],
+        [write.value for write in writes],
+        [write.expected_version for write in writes],
     )
-    if row is None or member != _member(group, row[0]):
-        raise NotFirst(f"member {member.id} is not the first of its group")
-    _check_incarnation(tx, row[1])
+    first = None if claimed is None else claimed.member.revision
+    return Question("write_cells", (group, *columns, first, changes_before, *need.values), read)
 
 
-# --- both -------------------------------------------------------------------------------------------------------------
+# --- the operator -----------------------------------------------------------------------------------------------------
 
 
-async def _lock(tx: Transaction, group: str) -> None:
-    await tx.all("SELECT FROM team WHERE name = %s FOR UPDATE", group)
+def bump() -> Question[int]:
+    def read(reply: Reply) -> int:
+        if reply.said:
+            raise EngineError(
+                f"the incarnation is {reply.head.incarnation} already, and there is no higher one; use another schema"
+            )
+        return _number(reply.found[0])
+
+    return Question("bump", (TOKEN_INCARNATION_MAX,), read)
 
 
-async def _changes(tx: Transaction, group: str) -> int:
-    row = await tx.find("SELECT changes FROM team WHERE name = %s", group)
-    tx.changes[group] = 0 if row is None else row[0]
-    return tx.changes[group]
+# --- what is said -----------------------------------------------------------------------------------------------------
 
 
-async def _change(tx: Transaction, group: str) -> int:
-    """Under the group's lock: raise what watches go by, and wake them at the commit."""
-    row = await tx.find(
-        "UPDATE team SET changes = changes + 1 WHERE name = %s "
-        "RETURNING changes, pg_notify(current_schema(), name)",
-        group,
-    )
-    invariant(row is not None, "a group that changes has a row", group=group)
-    assert row is not None
-    tx.changes[group] = row[0]
-    return tx.changes[group]
+def is_named(member: Member) -> bool:
+    """It has the id that goes with its revision."""
+    return member == _member(member.group, member.revision)
+
+
+def member_gone(member: Member) -> MemberGone:
+    return MemberGone(f"member {member.id} has left, was removed, or its session ended")
+
+
+def not_first(member: Member) -> NotFirst:
+    return NotFirst(f"member {member.id} is not the first of its group")
+
+
+def _check_said(reply: Reply) -> None:
+    match reply.said:
+        case "":
+            pass
+        case "session":
+            raise SessionGone("the session has ended")
+        case "member":
+            raise MemberGone("the member was removed while it stood")
+        case "incarnation":
+            raise IncarnationChanged("the incarnation was raised since this session was opened")
+        case _:
+            raise IncarnationChanged("the server went back")
+
+
+def _check_incarnation(reply: Reply, incarnation: int) -> None:
+    if incarnation != reply.head.incarnation:
+        raise IncarnationChanged("the incarnation was raised since this session was opened")
+
+
+def _number(text: bytes | None) -> int:
+    """A counter of what is not there has not begun."""
+    return 0 if text is None else int(text)
+
+
+def _words(text: bytes | None) -> list[list[str]]:
+    """Of each of the members that came in one text."""
+    return [] if text is None else [words.split(",") for words in text.decode().split(" ")]
+
+
+def _beat(words: Sequence[str]) -> tuple[int, Beat]:
+    revision, session, beats, lasts_ns, *_ = words
+    return int(revision), Beat(bytes.fromhex(session), int(beats), int(lasts_ns))
+
+
+def _cell(value: bytes | None, version: bytes | None) -> Cell:
+    return Cell(None if value is None else bytes.fromhex(value.decode()), _number(version))
 
 
 def _token(head: Head, revision: int) -> int:
@@ -273,9 +287,3 @@ def _token(head: Head, revision: int) -> int:
 
 def _member(group: str, revision: int) -> Member:
     return Member(group, f"{revision:x}", revision)
-
-
-def _cell(row: tuple[Any, ...] | None) -> Cell:
-    if row is None:
-        return Cell(None, 0)
-    return Cell(None if row[0] is None else bytes(row[0]), row[1])
