@@ -60,7 +60,7 @@ EVERY: Final = (
     Shown(
         "postgresql", f"PostgreSQL {postgres.PACKAGES[0].rpartition('-')[2]}, directly and behind PgBouncer",
         "test_postgres_conformance.py",
-        ("test_postgres_processes.py", "test_postgres_failures.py"),
+        ("test_postgres_processes.py", "test_postgres_failures.py", "test_postgres_functions.py"),
     ),
     Shown(
         "redis", "Redis 7.0, with every write on disk and with none", "test_redis_conformance.py",

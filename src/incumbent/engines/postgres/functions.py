@@ -5,7 +5,7 @@ trips: what is read under a group's lock is what whoever had it before has left.
 has not, and find their tables by the caller's search path, which is set with each call (`pool`).
 
 Their names end in a digest of their text, so that each release calls the functions that it was written with, and releases of one
-format run side by side. Each gives one row: the head (`replies`), `said` (why it did nothing; NULL: it did it), then what is its own.
+format run side by side. Each gives one row: the head (`pool.Head`), `said` (why it did nothing; NULL: it did it), then what is its own.
 """
 
 # ruff: noqa: S608  - these texts are ours: values come in as the functions' arguments

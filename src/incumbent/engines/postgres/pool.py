@@ -160,9 +160,8 @@ class Pool:
             await link.close()
         else:
             self._idle.append(link)
-        if (
-            link.warned and question.writes
-        ):  # the wait for the standby was broken off, and the server calls that a success
+        if link.warned and question.writes:
+            # The wait for the standby was broken off, and the server calls that a success.
             raise OutcomeUnknown("the server warned while it committed: perhaps no standby has it")
         return _reply(row)
 
@@ -191,7 +190,6 @@ def _lost(question: Question[Any], call: _Call, words: str) -> EngineUnavailable
 
 def _reply(row: Row) -> Reply:
     uuid, incarnation, timeline, flushed, started, said, *found = row
-    assert uuid is not None and incarnation is not None and timeline is not None  # noqa: PT018 - the function's head
-    assert flushed is not None and started is not None  # noqa: PT018
+    assert uuid and incarnation and timeline and flushed and started  # noqa: PT018 - every function gives its head
     head = Head(uuid.decode(), int(incarnation), int(timeline), int(flushed), started.decode())
     return Reply(head, "" if said is None else said.decode(), tuple(found))
