@@ -61,21 +61,13 @@ ETCD: Final[tuple[Mutant, ...]] = (
     Mutant(
         "who stands in an etcd's group overlooks who is there",
         MEMBERS,
-        "        if not alone or raised_since",
-        "        if raised_since",
+        " if alone else None\n",
+        " if mine else None\n",
         (
             on_etcd("engine.py::test_who_stands_behind_others_does_not_claim"),
             on_etcd("conformance.py::test_the_etcd_engine_conforms[check_those_who_stand_at_once]"),
         ),
         promises=("P7",),
-    ),
-    Mutant(
-        "who stands after an etcd's incarnation was raised leads with its place of before",
-        MEMBERS,
-        "        if not alone or raised_since(incarnation, member.revision):\n",
-        "        if not alone:\n",
-        (on_etcd("engine.py::test_a_bump_ends_what_was_before"),),
-        promises=("P31",),
     ),
     Mutant(
         "a stand that got stuck in an etcd brings back who has left",

@@ -83,9 +83,8 @@ class Groups:
         _, found, *cell, incarnation = result.results
         mine = self.layout.member_key(member.group, member.id)
         alone = [(kv.key, kv.create_revision) for kv in found.kvs] == [(mine, member.revision)]
-        if not alone or raised_since(incarnation, member.revision):
-            return None
-        return _first(member, incarnation, cell)
+        # No incarnation can have been raised since: all of this was read at the revision of the join.
+        return _first(member, incarnation, cell) if alone else None
 
     def remove(self, group: str, member: str, revision: int) -> Txn:
         """Compares the create revision, so that a late one never removes a re-join."""
