@@ -126,7 +126,7 @@ async def check_lost_answers_are_asked_for_again(stage: Stage) -> None:
     """P3, P6: one session, one member; and two candidacies of one identity stand one after the other."""
     gate = await stage.gate()
     cluster = await stage.cluster(gate)
-    gate.lost = {"open_session", "join", "claim"}
+    gate.lost = {"open_session", "stand"}
     terms: list[Term] = []
     tasks = [
         asyncio.create_task(lead(cluster.election(stage.election, candidate="a").campaign(), terms))
@@ -136,7 +136,7 @@ async def check_lost_answers_are_asked_for_again(stage: Stage) -> None:
     await asyncio.sleep(0.1)
     assert await stage.members() == ["a"]
     assert len(terms) == 1
-    assert gate.calls.count("join") == 2
+    assert gate.calls.count("stand") == 2
     await end(*tasks)
 
 

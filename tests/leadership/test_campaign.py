@@ -246,8 +246,8 @@ def test_a_candidate_that_is_too_slow_to_begin_stands_back() -> None:
 
         slow.on_reply = late
         async with lab.connect(slow) as one, lab.connect() as two:
-            # Until the claim is answered, the opening that counts as a renewal is not fresh any more.
-            slow.fail_next("claim", OutcomeUnknown("slow"), after_effect=True, times=12)
+            # Until the stand is answered, the opening that counts as a renewal is not fresh any more.
+            slow.fail_next("stand", OutcomeUnknown("slow"), after_effect=True, times=12)
             hindered = asyncio.create_task(lead_until_lost(one.election("e", candidate="a").campaign(), []))
             await until(lambda: lab.members() == ["a"])
             other = asyncio.create_task(lead_until_lost(two.election("e", candidate="b").campaign(), terms))
