@@ -18,6 +18,22 @@ ZOOKEEPER_ANSWERS: Final = "tests/engines/test_zookeeper_lost_answers.py"
 
 ENGINES: Final[tuple[Mutant, ...]] = (
     Mutant(
+        "each connection of a ZooKeeper session numbers its requests anew",
+        "engines/zookeeper/attendant.py",
+        "                        self._xids,\n",
+        "                        visit.fresh_xids(),\n",
+        (suite("tests/engines/test_zookeeper_visits.py"),),
+        promises=("P3",),
+    ),
+    Mutant(
+        "what ZooKeeper's leader says of a member is not read",
+        "engines/zookeeper/wire.py",
+        "            return xid, Answer(zxid, reader.failure())\n",
+        "            return xid, Answer(zxid, OK)\n",
+        (suite("tests/engines/test_zookeeper_visits.py"),),
+        promises=("P1",),
+    ),
+    Mutant(
         "who stands behind another is first at once",
         "engines/cluster/members.py",
         "    if len(found.kvs) > 1 or",

@@ -51,6 +51,7 @@ class Attendant:
         self._waiting: deque[_Call] = deque()
         self._runner: asyncio.Task[None] | None = None
         self._visit: Visit | None = None
+        self._xids = visit.fresh_xids()  # over all connections of the session
         self._closed = False
 
     async def do(self, *requests: wire.Request, anew: bool = False) -> list[wire.Answer]:
@@ -75,7 +76,7 @@ class Attendant:
 
     def keep(self, first: Visit) -> None:
         """The visit that opened the session."""
-        self._visit = first
+        self._visit, self._xids = first, first.xids
 
     async def close(self) -> None:
         self._closed = True
@@ -143,6 +144,7 @@ class Attendant:
                         reference.timeout_ms,
                         reference.session,
                         reference.password,
+                        self._xids,
                     )
             except SessionGone:
                 raise

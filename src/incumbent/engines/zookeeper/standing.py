@@ -78,7 +78,9 @@ class Standing:
         except SessionGone as error:
             raise members.gone(member) from error
         service.history.committed(asked_after, check.zxid)
-        if node.error != wire.OK or node.stat is None or node.stat.czxid != member.revision:
+        # The leader's word and this server's: they are one if all is well with the servers.
+        is_there = check.error == node.error == wire.OK
+        if not is_there or node.stat is None or node.stat.czxid != member.revision:
             raise members.gone(member)
         answer = _decide(service, member, seen)
         if cell is None or isinstance(answer, Waiting) or answer.cell is not None:

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
+from collections.abc import Iterator
+from itertools import count
 from typing import Final
 
 from incumbent.engines.zookeeper import wire
@@ -19,25 +22,39 @@ from incumbent.errors import EngineUnavailable, NotAllowed, OutcomeUnknown, Prot
 STREAM_BYTES_MAX: Final = 1 << 20
 
 
+def fresh_xids() -> Iterator[int]:
+    """For one session: two processes that hold it are not likely to use the same ones."""
+    return count(1 + secrets.randbelow(wire.XID_FIRST_MAX))
+
+
 class Visit:
-    """Made by `pay`. Not for two tasks at once."""
+    """Made by `pay`. Not for two tasks at once.
+
+    Its requests take their numbers from `xids`, which belongs to the session: a server that waits for the commit of a request takes
+    it for done when one of the same session and the same number is committed. So a number that an earlier connection used, by
+    another server, may have a later request answered too soon, and by what was asked for earlier (ZOOKEEPER-2684).
+    """
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, attached: wire.Attached
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        attached: wire.Attached,
+        xids: Iterator[int],
     ) -> None:
         self.attached = attached
+        self.xids = xids
         self._reader = reader
         self._writer = writer
-        self._xid = 0
 
     async def ask(self, *requests: wire.Request) -> list[wire.Answer | OutcomeUnknown]:
         """The answers in the order of the requests, which are sent at once and done in order. Where the connection ends
         before, OutcomeUnknown stands for the rest."""
         sent, frames = list[tuple[int, int]](), bytearray()
         for request in requests:
-            self._xid += 1
-            sent.append((self._xid, request.kind))
-            frames += wire.framed(wire.request(self._xid, request))
+            xid = next(self.xids)
+            sent.append((xid, request.kind))
+            frames += wire.framed(wire.request(xid, request))
         self._writer.write(frames)
         answers = list[wire.Answer | OutcomeUnknown]()
         try:
@@ -70,8 +87,15 @@ class Visit:
         self._writer.close()
 
 
-async def pay(place: Place, address: Address, timeout_ms: int, session: int, password: bytes) -> Visit:
-    """Connect to that server and attach to the session; open one where `session` is 0.
+async def pay(
+    place: Place,
+    address: Address,
+    timeout_ms: int,
+    session: int,
+    password: bytes,
+    xids: Iterator[int] | None = None,
+) -> Visit:
+    """Connect to that server and attach to the session; open one where `session` is 0. `xids`: the session's, if it has some.
 
     Raises EngineUnavailable: nothing was asked for yet. SessionGone: there is no such session.
     """
@@ -90,7 +114,7 @@ async def pay(place: Place, address: Address, timeout_ms: int, session: int, pas
         raise SessionGone("the session has ended")
     if place.login is not None:  # not sooner: on Netty its answer could overtake the other
         writer.write(wire.framed(wire.login(place.login)))
-    return Visit(reader, writer, attached)
+    return Visit(reader, writer, attached, fresh_xids() if xids is None else xids)
 
 
 async def dial(place: Place, address: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -125,7 +149,7 @@ async def end_over(
     try:
         writer.write(
             wire.framed(wire.connect(timeout_ms, session, password))
-            + wire.framed(wire.request(1, wire.Request(wire.CLOSE)))
+            + wire.framed(wire.request(wire.XID_OF_CLOSE, wire.Request(wire.CLOSE)))
         )
         await writer.drain()
         while attached is None or answer is None:  # in either order, on Netty

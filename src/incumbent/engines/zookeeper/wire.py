@@ -19,7 +19,9 @@ FRAME_BYTES_MAX: Final = 1 << 24
 PASSWORD_BYTES: Final = 16
 NOBODY: Final = bytes(PASSWORD_BYTES)
 AUTH_XID: Final = -4
-XID_MAX: Final = (1 << 31) - 1
+XID_FIRST_MAX: Final = 1 << 29
+XID_OF_CLOSE: Final = (1 << 31) - 1
+"""A request's number, within its session and not only on its connection: see `Visit`."""
 
 DELETE, EXISTS, GET_DATA, SET_DATA, GET_CHILDREN2, CHECK, MULTI, CREATE2 = 2, 3, 4, 5, 12, 13, 14, 15
 AUTH, CLOSE = 100, -11
@@ -144,8 +146,7 @@ def children(path: str) -> Request:
 
 
 def check(path: str) -> Request:
-    """A transaction, which a quorum has to commit, of nothing but the question whether the node is there. What it says is not
-    read: it is asked for what stands behind it."""
+    """A transaction, which a quorum has to commit, of nothing but the question whether the node is there."""
     step = _STEP.pack(CHECK, False, -1) + _buffer(path.encode()) + struct.pack(">i", -1)
     return Request(MULTI, step + _STEP.pack(-1, True, -1))
 
@@ -166,6 +167,8 @@ def answer(frame: bytes, kind: int) -> tuple[int, Answer]:
         reader = _Reader(frame, _REPLY.size)
         if error != OK:
             return xid, Answer(zxid, error)
+        if kind == MULTI:
+            return xid, Answer(zxid, reader.failure())
         if kind not in _HELD:
             return xid, Answer(zxid, OK)
         return xid, Answer(zxid, OK, _HELD[kind](reader), reader.stat())
@@ -200,6 +203,14 @@ class _Reader:
     def texts(self) -> tuple[str, ...]:
         (count,) = self.unpack(_LENGTH)
         return tuple(self.text() for _ in range(count))
+
+    def failure(self) -> int:
+        """Of a transaction of one step that answers nothing else."""
+        kind, over, _ = self.unpack(_STEP)
+        if kind >= 0 and not over:
+            return OK
+        (error,) = self.unpack(_LENGTH)
+        return error
 
     def nothing(self) -> None:
         pass
