@@ -14,6 +14,7 @@ from incumbent.kv.api import (
     Code,
     Compare,
     Condition,
+    DeleteRange,
     Is,
     LeaseExpire,
     LeaseGrant,
@@ -115,6 +116,46 @@ def test_while_an_expiry_is_in_flight_the_lease_is_neither_renewed_nor_claimed()
     table.loses = lambda _: False
     table.run_for(100 * MS)
     assert table.nodes[leader].machine.lease_ttl_ns(SEVEN) is None
+
+
+def test_a_claim_finds_what_was_proposed_before_it() -> None:
+    """It comes while the member in front is leaving: it is answered once that one has left, and not before. Who asks under no lease
+    waits for nobody."""
+    table = Table()
+    leader = granted(table)
+    table.answer(table.submit(leader, Put(b"front", b"")))
+    table.loses = lambda envelope: isinstance(envelope.message, Append)
+    leaving = table.submit(leader, DeleteRange(b"front"))
+    claim, plain = table.read(leader, Range(b"front"), lease=SEVEN), table.read(leader, Range(b"front"))
+    found = table.answer(plain)
+    assert isinstance(found, Done)
+    assert found.result.results[0].kvs
+    table.run_for(50 * MS)
+    assert not {claim, leaving} & table.outcomes.keys()
+    table.loses = lambda _: False
+    found = table.answer(claim)
+    assert isinstance(found, Done)
+    assert not found.result.results[0].kvs
+    assert isinstance(table.answer(leaving), Done)
+
+
+def test_a_claim_that_waits_for_a_proposal_is_refused_when_the_leader_is_deposed() -> None:
+    """What it waits for may never come, and another leads now."""
+    table = Table()
+    leader = granted(table)
+    table.answer(table.submit(leader, Put(b"front", b"")))
+    table.loses = lambda envelope: isinstance(envelope.message, Append) and envelope.message.term == term
+    term = table.nodes[leader].status().replica.term
+    table.submit(leader, DeleteRange(b"front"))
+    claim = table.read(leader, Range(b"front"), lease=SEVEN)
+    table.run_for(50 * MS)
+    assert claim not in table.outcomes
+    table.cut.add(leader)
+    table.leader()
+    table.cut.clear()
+    refused = table.answer(claim)
+    assert isinstance(refused, Refused)
+    assert refused.reason is RefusedReason.NOT_LEADER
 
 
 def test_a_stalled_ex_leader_expires_nobody_s_lease() -> None:

@@ -14,8 +14,8 @@ import pytest
 from incumbent.consensus.api import Blob, Envelope, Membership, Message, Record, Role, Saved, Snapshot, Timing
 from incumbent.consensus.raft.messages import Vote, VoteReply
 from incumbent.errors import EngineUnavailable, InvariantViolated, StorageFailed, WatchLost
-from incumbent.ids import DiskId, Index, NodeId, Revision, Term, make_node_id
-from incumbent.kv.api import Put, Range
+from incumbent.ids import DiskId, Index, LeaseId, NodeId, Revision, Term, make_node_id
+from incumbent.kv.api import DeleteRange, LeaseGrant, Put, Range
 from incumbent.node.api import Done, Outcome, Refused, RefusedReason, Unknown
 from incumbent.node.node import Node
 from incumbent.ports import Storage
@@ -30,6 +30,7 @@ TIMING = Timing(heartbeat_ns=10 * MS, election_timeout_min_ns=30 * MS, election_
 ME = make_node_id("a", DiskId("aaaaaaaaaaaa"))
 B = make_node_id("b", DiskId("bbbbbbbbbbbb"))
 C = make_node_id("c", DiskId("cccccccccccc"))
+SEVEN = LeaseId(7)
 
 
 class Gate:
@@ -336,6 +337,46 @@ async def test_a_watch_wakes_when_its_range_changes(tmp_path: Path) -> None:
         assert not waiting.done()
         await r.driver.submit(put(b"k"))
         await waiting
+
+
+@pytest.mark.parametrize("fast", [0, FAST_WRITES_MIN])
+async def test_who_waits_for_a_key_is_woken_before_it_is_gone_and_asks_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fast: int
+) -> None:
+    """Also where the write stops the loop: he is told before that. What he asks under his lease is answered after it."""
+    happened: list[str] = []
+    async with rig(tmp_path) as r:
+        await r.led()
+        await r.driver.submit(LeaseGrant(SEVEN, 60 * 10**9))
+        done = await r.driver.submit(put(b"k"))
+        assert isinstance(done, Done)
+
+        async def follow() -> None:
+            async for _ in r.driver.watch(b"k", None, done.result.revision):
+                happened.append("woken")
+                await asyncio.sleep(0)  # as a connection: it is told in the next turn
+                happened.append("told")
+                found = await r.driver.read(Range(b"k"), lease=SEVEN)
+                assert isinstance(found, Done)
+                assert not found.result.results[0].kvs
+                happened.append("answered")
+                break
+
+        persist = r.gate.persist
+
+        def write(records: Sequence[Record]) -> None:
+            happened.append("written")
+            persist(records)
+
+        following = asyncio.create_task(follow())
+        await asyncio.sleep(0)
+        monkeypatch.setattr(r.gate, "persist", write)
+        r.driver._pace._fast = fast
+        await r.driver.submit(DeleteRange(b"k"))
+        await following
+    assert happened.index("answered") > happened.index("written")
+    if fast:
+        assert happened[:3] == ["woken", "told", "written"]
 
 
 async def test_a_follower_says_so(tmp_path: Path) -> None:

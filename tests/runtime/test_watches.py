@@ -69,6 +69,43 @@ async def test_only_its_range_wakes_a_watch(
     task.cancel()
 
 
+@pytest.mark.parametrize(
+    ("deleted", "wakes"),
+    [
+        ([(b"k1", None)], True),
+        ([(b"j", None), (b"k2", None)], True),
+        ([(b"j", b"k1")], True),
+        ([(b"j", b"k")], False),
+        ([(b"l", b"m")], False),
+        ([], False),
+    ],
+)
+async def test_what_is_about_to_go_wakes_who_follows_it(
+    deleted: list[tuple[bytes, bytes | None]], *, wakes: bool
+) -> None:
+    hub = Watches(Past())
+    task = asyncio.ensure_future(anext(hub.watch(b"k", b"l", Revision(0))))
+    await asyncio.sleep(0)
+    assert hub.wake_early(deleted) is wakes
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert task.done() is wakes
+    task.cancel()
+
+
+async def test_a_crowd_is_not_woken_early() -> None:
+    hub = Watches(Past())
+    tasks = [
+        asyncio.ensure_future(anext(hub.watch(b"k", None, Revision(0))))
+        for _ in range(watches.EARLY_WATCHES_MAX + 1)
+    ]
+    await asyncio.sleep(0)
+    assert not hub.wake_early([(b"k", None)])
+    assert not hub.wake_early([(b"k", None)] * (watches.EARLY_RANGES_MAX + 1))
+    hub.wake([change(1, b"k")])
+    await asyncio.gather(*tasks)
+
+
 async def test_a_machine_that_lags_does_not_wake_for_what_the_caller_has_seen() -> None:
     hub = Watches(Past())
     task = asyncio.ensure_future(anext(hub.watch(b"k", None, Revision(10))))

@@ -188,6 +188,19 @@ class Machine:
         found = tuple(self._range(operation) for operation in (then if succeeded else orelse))
         return Result(Code.OK, self.revision, succeeded, found)
 
+    def about_to_delete(self, command: Command) -> Sequence[tuple[bytes, bytes | None]]:
+        """The ranges of keys that the command would delete if it were applied now."""
+        match command:
+            case DeleteRange():
+                return ((command.key, command.end),)
+            case Txn():
+                deletes = tuple((one.key, one.end) for one in command.then if isinstance(one, DeleteRange))
+                return deletes if deletes and all(map(self._holds, command.conditions)) else ()
+            case LeaseRevoke() if (held := self._leases.get(command.id)) is not None:
+                return tuple((key, None) for key in held.keys)
+            case _:
+                return ()
+
     def _branch(
         self, operations: Sequence[Operation], *, succeeded: bool
     ) -> tuple[Code, bool, tuple[OperationResult, ...]]:

@@ -122,6 +122,7 @@ class _Renewal:
 class _Read:
     query: Query
     lease: LeaseId  # refused while this one is expiring
+    after: Index  # not answered before this is applied
 
 
 NEVER_NS: Final = 1 << 63
@@ -221,10 +222,12 @@ class Node:
             self._replica.step(Proposed(request, data), now_ns)
 
     def read(self, request: RequestId, query: Query, now_ns: int, *, lease: LeaseId = NO_LEASE) -> None:
-        """Answer a query linearizably. With `lease`, only while that lease is not expiring."""
+        """Answer a query linearizably. With `lease`, only while that lease is not expiring, and by a leader that has applied what
+        was proposed to it before: so a claim that comes while the member in front is leaving finds it gone."""
         self._flight.count += 1
         if self._has_room(request):
-            self._flight.reads[request] = _Read(query, lease)
+            after = Index(0) if lease == NO_LEASE else self._replica.standing().last_index
+            self._flight.reads[request] = _Read(query, lease, after)
             self._replica.step(ReadRequested(request), now_ns)
 
     def renew(self, request: RequestId, lease: LeaseId, now_ns: int, *, patience_ns: int = 0) -> None:
@@ -519,19 +522,20 @@ class Node:
         if renewals is not None:
             self._flight.confirmed.append((read.index, renewals))
         else:
-            self._flight.readable.append((read.index, read.request, self._flight.reads.pop(read.request)))
+            asked = self._flight.reads.pop(read.request)
+            self._flight.readable.append((max(read.index, asked.after), read.request, asked))
 
     def _serve(self, now_ns: int) -> None:
         """Answer every read and renewal whose index is applied."""
         applied = self.machine.applied
         readable, self._flight.readable = self._flight.readable, []
         for index, request, read in readable:
-            if index > applied:
-                self._flight.readable.append((index, request, read))
-            elif read.lease != NO_LEASE and not self._leadership.serving:
+            if read.lease != NO_LEASE and not self._leadership.serving:
                 self._answer(request, self._not_leader())
             elif read.lease != NO_LEASE and self._leases.expiring(read.lease):
                 self._answer(request, Refused(RefusedReason.LEASE_EXPIRING, self._leadership.leader))
+            elif index > applied:
+                self._flight.readable.append((index, request, read))
             else:
                 self._answer(request, Done(self.machine.query(read.query)))
         confirmed, self._flight.confirmed = self._flight.confirmed, []

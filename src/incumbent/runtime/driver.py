@@ -48,6 +48,8 @@ LEADERLESS_NS_MAX: Final = 2_000_000_000
 """A voter that has heard no leader for so long ends its watches: it does not learn what changes (P38)."""
 ROUND_EVENTS: Final = 32
 """After so many events a read round begins, if somebody waits for one, also while there are more."""
+WAKING_TURNS: Final = 2
+"""Of the loop, until a watch that was woken has told its client: the watch's own, and the connection's."""
 STALL_NS: Final = 20_000_000
 """A write in the loop that took as long is looked at before anything else happens."""
 DISK_CLOSE_TIMEOUT_S: Final = 5.0
@@ -115,6 +117,7 @@ class Driver:
         self._timer_ns = 0  # the deadline that the timer was armed for
         self._pace = Pace()
         self._may_write_in_loop = disk is None
+        self._woken_early = False  # somebody was, who has to hear of it before a write stops the loop
         self._disk = disk if disk is not None else ThreadPoolExecutor(1, thread_name_prefix="incumbent-disk")
         self._archive = (
             archive if archive is not None else ThreadPoolExecutor(1, thread_name_prefix="incumbent-archive")
@@ -152,6 +155,8 @@ class Driver:
             case Submit(command):
                 figures.commands += 1
                 self._ask(node.submit, command, tell)
+                if self.leadership.serving and self._watches.count:
+                    self._woken_early |= self._watches.wake_early(node.machine.about_to_delete(command))
             case Read(query, lease):
                 figures.reads += 1
                 self._ask(partial(node.read, lease=lease), query, tell)
@@ -310,6 +315,10 @@ class Driver:
 
     async def _persist(self, record: Record) -> None:
         if self._pace.in_loop(record):
+            if self._woken_early:
+                self._woken_early = False
+                for _ in range(WAKING_TURNS):
+                    await asyncio.sleep(0)
             took_ns = self._write(record)
             if took_ns >= STALL_NS:
                 self._step_all()  # before this record counts: a leader whose disk stalls has to know (P56)

@@ -12,6 +12,8 @@ from incumbent.ids import Revision
 from incumbent.kv.api import Change
 
 WATCHES_MAX: Final = 10_000
+EARLY_WATCHES_MAX: Final = 16
+EARLY_RANGES_MAX: Final = 64
 
 
 class History(Protocol):
@@ -31,11 +33,12 @@ class _Watch:
     lost: bool = False
 
     def covers(self, change: Change) -> bool:
-        if change.revision <= self.after:
-            return False
+        return change.revision > self.after and self.overlaps(change.key, None)
+
+    def overlaps(self, key: bytes, end: bytes | None) -> bool:
         if self.end is None:
-            return change.key == self.key
-        return self.key <= change.key < self.end
+            return key == self.key if end is None else key <= self.key < end
+        return self.key <= key < self.end if end is None else key < self.end and self.key < end
 
 
 class Watches:
@@ -82,6 +85,18 @@ class Watches:
         for watch in self._watches:
             if not watch.woken.is_set() and any(map(watch.covers, changes)):
                 watch.woken.set()
+
+    def wake_early(self, ranges: Sequence[tuple[bytes, bytes | None]]) -> bool:
+        """These keys are about to be deleted, if all goes well: who waits for that may ask already, and is woken again when it has
+        happened. Only where few watch: a crowd that asks twice would be in the way of the one that it is for. True: somebody was."""
+        if len(ranges) > EARLY_RANGES_MAX:
+            return False
+        early = [watch for watch in self._watches if any(watch.overlaps(key, end) for key, end in ranges)]
+        if len(early) > EARLY_WATCHES_MAX:
+            return False
+        for watch in early:
+            watch.woken.set()
+        return bool(early)
 
     def wake_all(self) -> None:
         """The machine was reset to a snapshot: nobody can say what changed."""

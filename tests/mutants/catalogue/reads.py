@@ -11,6 +11,24 @@ ROUNDS: Final = "consensus/reads.py"
 
 READS: Final[tuple[Mutant, ...]] = (
     Mutant(
+        "a claim is answered before what was proposed to that leader earlier",
+        "node/node.py",
+        "self._flight.readable.append((max(read.index, asked.after), read.request, asked))",
+        "self._flight.readable.append((read.index, read.request, asked))",
+        (suite("tests/node/test_node.py"),),
+        promises=("P41",),
+    ),
+    Mutant(
+        "a deposed leader keeps claims that wait for what it proposed",
+        "node/node.py",
+        "            if read.lease != NO_LEASE and not self._leadership.serving:\n"
+        "                self._answer(request, self._not_leader())\n"
+        "            elif read.lease != NO_LEASE and self._leases.expiring(read.lease):\n",
+        "            if read.lease != NO_LEASE and self._leases.expiring(read.lease):\n",
+        (suite("tests/node/test_node.py"),),
+        promises=("P58",),
+    ),
+    Mutant(
         "an answer to an older round confirms the newest",
         REPLICATION,
         "        state.reads.answer(sender, message.round)",
@@ -40,8 +58,8 @@ READS: Final[tuple[Mutant, ...]] = (
     Mutant(
         "a read is served before its index is applied",
         "node/node.py",
-        "            if index > applied:\n                self._flight.readable",
-        "            if False:\n                self._flight.readable",
+        "            elif index > applied:\n                self._flight.readable",
+        "            elif False:\n                self._flight.readable",
         (suite("tests/node/test_requests.py"),),
     ),
     Mutant(
