@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, TypeVar
 
 from incumbent.engines.api import Cell, CellWrite, Claimed, Guarantees, Member, Ref, Roster, Session, Waiting
@@ -25,15 +27,25 @@ from incumbent.engines.local.guarantees import GUARANTEES
 from incumbent.engines.local.holder import Holder
 from incumbent.engines.local.reference import Reference
 from incumbent.engines.local.store import Peek, Store
-from incumbent.engines.local.wakeup import Mailbox
+from incumbent.engines.local.wakeup import Mailbox, mark_of
 from incumbent.errors import EngineUnavailable, InvalidInput, Overloaded, Unsupported, WatchLost
 from incumbent.runtime.clock import BoottimeClock
 
 T = TypeVar("T")
 INBOX_MAX: Final = 1024
 """Calls that may wait for the thread."""
+NOTHING_NAMED: Final[Mapping[int, int]] = MappingProxyType({})
 LOOK_EVERY_S: Final = 5.0
 """How often a watch that nobody wakes looks whether its directory is still there: a deleted one wakes nobody."""
+
+
+@dataclass(slots=True, eq=False)
+class News:
+    """One wake-up."""
+
+    told: asyncio.Event = field(default_factory=asyncio.Event)
+    changed: Mapping[int, int] = field(default_factory=dict)
+    """At which revision a group changed, by its mark, where that was said."""
 
 
 class LocalEngine:
@@ -48,7 +60,7 @@ class LocalEngine:
         self._clock = BoottimeClock()
         self._mailbox: Mailbox | None = None
         self._openings = 0  # rises when the directory was deleted and opened anew: watches of before are lost
-        self._news = asyncio.Event()  # set and replaced at every wake-up
+        self._news = News()  # told and replaced at every wake-up
         self._pending = 0
 
     @classmethod
@@ -154,7 +166,7 @@ class LocalEngine:
         check_name("group", group)
         if not isinstance(after, int):
             raise InvalidInput("after", "is no cursor", "pass the one of a Waiting or a Roster")
-        seen, openings = after, self._openings
+        seen, openings, mark = after, self._openings, mark_of(group)
         while True:
             news = self._news  # taken before looking: what changes from here on sets it
             try:
@@ -166,10 +178,14 @@ class LocalEngine:
             if peek.changed_at > seen:
                 seen = peek.changed_at
                 yield
-            else:
-                await self._wait(news, peek)
+                continue
+            await self._wait(news, peek)
+            told = news.changed.get(mark, 0)
+            if told > seen and self._openings == openings:
+                seen = told
+                yield  # without a look: whoever is woken looks
 
-    async def _wait(self, news: asyncio.Event, peek: Peek) -> None:
+    async def _wait(self, news: News, peek: Peek) -> None:
         """Until a poke, the first's death, the next end of a session, or it is time to look by ourselves."""
         limit_s = LOOK_EVERY_S
         if peek.next_end_ns is not None:
@@ -182,7 +198,7 @@ class LocalEngine:
             if pidfd is not None:
                 self._loop.add_reader(pidfd, self._on_death, pidfd)
             async with asyncio.timeout(limit_s):
-                await news.wait()
+                await news.told.wait()
         except TimeoutError:
             return
         finally:
@@ -195,13 +211,12 @@ class LocalEngine:
         self._wake()
 
     def _on_mail(self) -> None:
-        if self._mailbox is not None:
-            self._mailbox.drain()
-        self._wake()
+        self._wake({} if self._mailbox is None else self._mailbox.drain())
 
-    def _wake(self) -> None:
-        self._news.set()
-        self._news = asyncio.Event()
+    def _wake(self, changed: Mapping[int, int] = NOTHING_NAMED) -> None:
+        news, self._news = self._news, News()
+        news.changed = changed
+        news.told.set()
 
     # --- the thread -----------------------------------------------------------------------------------------------
 

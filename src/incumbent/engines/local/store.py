@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -47,7 +47,7 @@ class Peek:
 
 
 class Store:
-    """One connection. `on_change` is called after every commit that changed a group."""
+    """One connection. `on_change` is called after every commit that changed groups: with the revision, and their names."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Store:
         now_ns: Callable[[], int],
         boot: Boot,
         holder: Holder,
-        on_change: Callable[[], None],
+        on_change: Callable[[int, Collection[str]], None],
     ) -> None:
         self._connection = connection
         self._directory = directory
@@ -65,7 +65,7 @@ class Store:
         self._boot = boot
         self._holder = holder
         self._on_change = on_change
-        self._changes = False
+        self._changed = set[str]()  # groups, by the transaction that is open
         self.revision_seen = 0
 
     def settle(self, floor: int, first_revision: int) -> str | None:
@@ -336,14 +336,14 @@ class Store:
             self._connection.execute("COMMIT")
         except BaseException:
             # Nothing half done, whatever happened; also what expired is left for the next to end.
-            self._changes = False
+            self._changed.clear()
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
         self.revision_seen = max(self.revision_seen, revision)
-        if self._changes:
-            self._changes = False
-            self._on_change()
+        if self._changed:
+            changed, self._changed = self._changed, set()
+            self._on_change(revision, changed)
 
     @contextmanager
     def _read(self) -> Iterator[None]:
@@ -382,7 +382,7 @@ class Store:
         self._connection.executemany(
             "INSERT OR REPLACE INTO changed VALUES (?, ?)", [(group, revision) for group in groups]
         )
-        self._changes = True
+        self._changed.update(groups)
         return revision
 
     def _forget_empty_groups(self) -> None:

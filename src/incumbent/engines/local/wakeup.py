@@ -1,7 +1,7 @@
 """Wake-ups between processes: each binds a datagram socket in the directory, who changes something pokes them all.
 
-A datagram carries nothing and means "look again at everything you watch". That is why a full queue loses nothing: the
-datagram that is still unread in it will make its reader look after our change.
+A datagram means "look again at everything you watch". That is why a full queue loses nothing: the datagram that is still unread in
+it will make its reader look after our change. It also says which groups changed, so that who watches one of those need not look first.
 """
 
 from __future__ import annotations
@@ -11,18 +11,27 @@ import logging
 import os
 import secrets
 import socket
+import struct
+import zlib
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 logger = logging.getLogger(__name__)
 
-POKE: Final = b"\x01"
+_REVISION: Final = struct.Struct(">Q")
+_GROUP: Final = struct.Struct(">I")
+GROUPS_MAX: Final = 64
+"""Named in one datagram. Who watches another one looks."""
 POKES_READ_MAX: Final = 1024
 """Datagrams taken per look, so that a flood cannot hold the loop."""
 _DEAD = (errno.ECONNREFUSED,)  # nobody has this socket open any more
 _GONE = (errno.ENOENT,)  # its owner closed it between our listing and our poke
 _FULL = (errno.EAGAIN, errno.ENOBUFS)  # see above
+
+
+_POKE_BYTES_MAX: Final = _REVISION.size + GROUPS_MAX * _GROUP.size
 
 
 class Postbox:
@@ -42,11 +51,14 @@ class Postbox:
         box.bind(self._address(name))
         return Mailbox(box, name, self._directory_fd)
 
-    def poke_all(self) -> None:
-        """Wake every process that has a mailbox here, and remove those whose owner is dead."""
+    def poke_all(self, revision: int, groups: Collection[str]) -> None:
+        """These groups changed at that revision: wake every process that has a mailbox here, and remove those whose owner is
+        dead."""
+        named = (_GROUP.pack(mark_of(group)) for group, _ in zip(groups, range(GROUPS_MAX), strict=False))
+        poke = _REVISION.pack(revision) + b"".join(named)
         for name in os.listdir(self._directory_fd):  # noqa: PTH208  - a path has no descriptor
             try:
-                self._sender.sendto(POKE, self._address(name))
+                self._sender.sendto(poke, self._address(name))
             except OSError as error:
                 if error.errno in _DEAD:
                     self._remove(name)
@@ -65,6 +77,11 @@ class Postbox:
             os.unlink(name, dir_fd=self._directory_fd)
 
 
+def mark_of(group: str) -> int:
+    """Short, and the same in each process. Two groups that share one wake each other for nothing."""
+    return zlib.crc32(group.encode(errors="surrogatepass"))
+
+
 class Mailbox:
     """Our own socket in a Postbox."""
 
@@ -76,13 +93,20 @@ class Mailbox:
     def fileno(self) -> int:
         return self._box.fileno()
 
-    def drain(self) -> None:
-        """Take what has come. All of it means the same."""
+    def drain(self) -> Mapping[int, int]:
+        """Take what has come: the newest revision at which a group changed, by the group's mark, as far as they were named."""
+        found: dict[int, int] = {}
         for _ in range(POKES_READ_MAX):
             try:
-                self._box.recv(16)
+                poke = self._box.recv(_POKE_BYTES_MAX)
             except BlockingIOError:
-                return
+                break
+            if len(poke) % _GROUP.size or len(poke) < _REVISION.size:
+                continue  # none of ours: it wakes, and says nothing
+            (revision,) = _REVISION.unpack_from(poke)
+            for (mark,) in _GROUP.iter_unpack(poke[_REVISION.size :]):
+                found[mark] = max(found.get(mark, 0), revision)
+        return found
 
     def close(self) -> None:
         self._box.close()
