@@ -53,6 +53,9 @@ def in_thread(work: Callable[[], object]) -> threading.Thread:
 
 def interrupt_soon() -> None:
     """A Ctrl-C for this thread."""
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell that runs this in its background has it ignored
     threading.Timer(0.05, signal.pthread_kill, (threading.get_ident(), signal.SIGINT)).start()
 
 
