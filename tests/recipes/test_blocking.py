@@ -275,12 +275,11 @@ def test_what_runs_until_it_is_cancelled_ends_with_the_cluster_object(
 ) -> None:
     """P29: in whatever thread it waits, and so does who waits for a lock. Who led is told that it was closed."""
     started: list[Tick] = []
-    with ExitStack() as stack:
+    with Lock(other, "x").hold(), ExitStack() as stack:
         cluster = stack.enter_context(blocking.connect(url, ttl=TTL_S))
         schedule = Schedule(cluster, "s", every=EVERY_S)
         ring = Ring(cluster, "r", node="a")
         membership = Membership(cluster, "m")
-        stack.enter_context(Lock(other, "x").hold())
         told = membership.watch()
         assert next(told) == News(members=())
         running = [
