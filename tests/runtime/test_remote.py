@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.runtime.cluster import CLUSTER, Cluster, cluster, until
+from tests.runtime.cluster import CLUSTER, MS, TIMING, Cluster, cluster, until
 
 from incumbent.engines.api import CellWrite
 from incumbent.engines.cluster import connect
@@ -48,6 +48,8 @@ from incumbent.runtime.frames import (
 from incumbent.runtime.voter import Voter
 
 TIMEOUT_S = 5.0
+CALM = replace(TIMING, election_timeout_min_ns=2000 * MS, election_timeout_max_ns=3000 * MS)
+"""A busy machine changes no leader."""
 SMALL = replace(LIMITS, clients_max=4, calls_in_flight_max=8, watches_max=3, write_buffer_bytes_max=64 << 10)
 
 
@@ -378,7 +380,7 @@ async def test_whom_it_asks_first_need_not_lead(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(
         "incumbent.runtime.client.SILENCE_GRACE_S", 1.0
     )  # a busy machine may stall for the real one
-    async with cluster(tmp_path, "a", "b", "c") as three:
+    async with cluster(tmp_path, "a", "b", "c", timing=CALM) as three:
         leader = await three.leader()
         follower = next(name for name in three.names if name != leader)
         for _ in range(20):
