@@ -20,7 +20,7 @@ def test_ours_and_the_recipe_stand_side_by_side() -> None:
     assert report["bench"] == "engines"
     cases = {case["name"]: case for case in report["cases"]}
     assert list(cases) == [
-        "redis resign: alone", "redis resign: redis-py Lock", "redis turns: alone", "redis turns: redis-py Lock",
+        "redis turns: alone", "redis turns: redis-py Lock", "redis resign: alone", "redis resign: redis-py Lock",
         "redis killed: guarded", "redis killed: alone", "redis killed: redis-py Lock",
     ]  # fmt: skip
     for name, case in cases.items():
