@@ -28,6 +28,7 @@ LAST_WORDS_S: Final = 2 * GATHER_S
 PENDING_MAX: Final = 2 * RECORDS_MAX
 """Of one election. What is older would fall out of the history at once."""
 CLOSE_PARTS: Final = 3
+"""Closing writes what is left for up to TTL/3."""
 
 
 class Chronicle:

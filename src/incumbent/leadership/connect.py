@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from incumbent.leadership.resume import Ledger
 
 DRAIN_S_MAX: Final = 30.0
-LEAVING_PARTS: Final = 3
 """How long closing waits for bodies that were cancelled. A session whose body still runs then is left to its TTL."""
+LEAVING_PARTS: Final = 3
+"""Closing waits up to TTL/3 for members to have left, so that the ends of their terms are known to the history."""
 
 
 def connect(

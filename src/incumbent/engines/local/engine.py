@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final, TypeVar
 
 from incumbent.engines.api import Cell, CellWrite, Claimed, Guarantees, Member, Ref, Roster, Session, Waiting
@@ -34,7 +33,6 @@ from incumbent.runtime.clock import BoottimeClock
 T = TypeVar("T")
 INBOX_MAX: Final = 1024
 """Calls that may wait for the thread."""
-NOTHING_NAMED: Final[Mapping[int, int]] = MappingProxyType({})
 LOOK_EVERY_S: Final = 5.0
 """How often a watch that nobody wakes looks whether its directory is still there: a deleted one wakes nobody."""
 
@@ -211,11 +209,11 @@ class LocalEngine:
         self._wake()
 
     def _on_mail(self) -> None:
-        self._wake({} if self._mailbox is None else self._mailbox.drain())
+        self._wake(None if self._mailbox is None else self._mailbox.drain())
 
-    def _wake(self, changed: Mapping[int, int] = NOTHING_NAMED) -> None:
+    def _wake(self, changed: Mapping[int, int] | None = None) -> None:
         news, self._news = self._news, News()
-        news.changed = changed
+        news.changed = changed or {}
         news.told.set()
 
     # --- the thread -----------------------------------------------------------------------------------------------
